@@ -25,9 +25,6 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   button.hidden = false;
 }
 
-// Browsers without autofocus on other elements than inputs.
-document.querySelector("[role=alert][autofocus]")?.focus();
-
 // The prototype's method: a field called "submit" would hide the form's own.
 const answer = document.querySelector("form[data-autosubmit]");
 if (answer) HTMLFormElement.prototype.submit.call(answer);
