@@ -1,0 +1,358 @@
+"""Settings: one frozen, typed value, read from `AUTH_SERVER_…` once at the start.
+
+Every problem is collected and told at once; with any, the start is refused. A field's `doc` is its manual: the
+reference in `docs/` is made from it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import ipaddress
+import os
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+PREFIX = "AUTH_SERVER_"
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_PERIODS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+_MOST_ACCESS_TOKEN_TTL = timedelta(hours=1)
+_LEAST_SECRET_LENGTH = 32
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+T = TypeVar("T")
+
+
+class Invalid(Exception):
+    """One wrong value; the message says what is expected."""
+
+
+class ConfigurationError(Exception):
+    """The configuration is refused; `problems` has one line each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Rate:
+    """At most `count` in each `period`."""
+
+    count: int
+    period: timedelta
+
+    def __str__(self) -> str:
+        return f"{self.count} per {int(self.period.total_seconds())} second"
+
+
+def duration(text: str) -> timedelta:
+    """Parse seconds or `15m`, `12h`, `30d`."""
+    found = re.fullmatch(r"(\d{1,9})([smhd]?)", text.strip())
+    if not found:
+        raise Invalid("expected seconds or a number with s, m, h or d")
+    return timedelta(seconds=int(found[1]) * _UNITS[found[2] or "s"])
+
+
+def rate(text: str) -> Rate | None:
+    """Parse `5 per 15 minutes`; `off` is None."""
+    if text.strip() == "off":
+        return None
+    found = re.fullmatch(r"(\d{1,6}) per (?:(\d{1,4}) )?(second|minute|hour|day)s?", text.strip())
+    if not found or int(found[1]) < 1:
+        raise Invalid("expected e.g. `5 per 15 minutes`, or `off`")
+    return Rate(int(found[1]), timedelta(seconds=int(found[2] or 1) * _PERIODS[found[3]]))
+
+
+def boolean(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise Invalid("expected true or false")
+    return text == "true"
+
+
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+            raise Invalid(f"expected a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def one_of(*choices: str, not_yet: tuple[str, ...] = ()) -> Callable[[str], str]:
+    """Accept the choices; those in `not_yet` are known names that this version cannot keep its word on."""
+
+    def parse(text: str) -> str:
+        if text in not_yet:
+            raise Invalid(f"`{text}` is not available in this version; possible: {', '.join(choices)}")
+        if text not in choices:
+            raise Invalid(f"possible: {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def issuer_url(text: str) -> str:
+    """Accept the issuer: no path, no trailing slash; https unless the host is loopback (RFC 8414 §2)."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        raise Invalid("expected an address such as https://id.example.org")
+    if parts.path or parts.query or parts.fragment or text.endswith(("?", "#")):
+        raise Invalid("expected no path and no trailing slash")
+    if text != text.lower():
+        raise Invalid("expected lower case")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise Invalid("expected https: plain http is for localhost only")
+    return text
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name means this machine: `localhost` or a loopback address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError as cause:
+        raise Invalid("expected addresses or networks, e.g. 127.0.0.1,10.0.0.0/8") from cause
+
+
+def names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def database_url(text: str) -> str:
+    if not re.match(r"sqlite:///.+|postgresql\+psycopg://.+", text):
+        raise Invalid("expected sqlite:///path or postgresql+psycopg://user:password@host/name")
+    return text
+
+
+def secret(text: str) -> str:
+    if len(text) < _LEAST_SECRET_LENGTH or len(set(text)) < 10:
+        raise Invalid(f"expected at least {_LEAST_SECRET_LENGTH} random characters, e.g. from `openssl rand -base64 48`")
+    return text
+
+
+def text(value: str) -> str:
+    return value
+
+
+def setting(parse: Callable[[str], Any], default: Any, doc: str, example: str = "") -> Any:
+    return field(default=default, metadata={"parse": parse, "doc": doc, "example": example})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the operator decides. Durations are `timedelta`."""
+
+    issuer: str = setting(issuer_url, "http://localhost:8421", "Public address; decides every absolute URL.", "https://id.example.org")
+    instance_path: Path = setting(Path, Path("instance"), "Folder of everything local.", "/var/lib/auth-server")
+    database_url: str = setting(database_url, "", "SQLite file or PostgreSQL.", "postgresql+psycopg://auth:…@db/auth")
+    redis_url: str = setting(text, "", "Shared cache and limits; the database stays the truth.", "redis://127.0.0.1:6379/0")
+    secret_key: str = setting(secret, "", "Master secret; made once in the instance folder.")
+    secret_key_previous: str = setting(secret, "", "Still opens what was sealed before a change of SECRET_KEY.")
+    config_file: str = setting(text, "", "TOML applied at the start, see `apply`.", "/etc/auth-server.toml")
+    mail_url: str = setting(text, "", "Where mail goes; default: the outbox folder.", "smtps://user:password@mail.example.org:465")
+    mail_from: str = setting(text, "", "Sender of mail.", "auth@example.org")
+    access_token_ttl: timedelta = setting(duration, timedelta(minutes=15), "Life of access tokens, at most 1h.", "15m")
+    refresh_token_ttl: timedelta = setting(duration, timedelta(days=30), "Life of a family, from the sign-in on.", "30d")
+    refresh_token_idle_ttl: timedelta = setting(duration, timedelta(days=14), "An unused refresh token dies then.", "14d")
+    refresh_token_grace: timedelta = setting(duration, timedelta(0), "How long a just-rotated token gets the same successor.", "10")
+    refresh_reuse_revokes: str = setting(one_of("family", "user"), "family", "What ends when a refresh token is reused.", "family")
+    session_idle_ttl: timedelta = setting(duration, timedelta(hours=1), "An unused session ends then.", "1h")
+    session_absolute_ttl: timedelta = setting(duration, timedelta(hours=12), "Every session ends then.", "12h")
+    remember_ttl: timedelta = setting(duration, timedelta(days=30), "`Keep me signed in`, counted from the last use.", "30d")
+    login_rate_limit: Rate | None = setting(rate, Rate(5, timedelta(minutes=15)), "Failed sign-ins per account and per address.", "5 per 15 minutes")
+    endpoint_rate_limit: Rate | None = setting(rate, Rate(60, timedelta(minutes=1)), "Refused requests to machine endpoints.", "60 per minute")
+    create_rate_limit: Rate | None = setting(rate, Rate(60, timedelta(minutes=1)), "Requests of strangers that create rows.", "60 per minute")
+    password_min_length: int = setting(whole_number(8, 128), 15, "Shortest new password.", "15")
+    bcrypt_rounds: int = setting(whole_number(4, 16), 12, "Cost of password hashes; below 12 only on loopback.", "12")
+    mfa: str = setting(one_of("off", "optional", not_yet=("required",)), "optional", "Second factor.", "optional")
+    signup: str = setting(one_of("closed", not_yet=("open", "invite", "domain")), "closed", "Who may open an account.", "closed")
+    signup_domains: tuple[str, ...] = setting(names, (), "Domains for SIGNUP=domain.", "example.org")
+    registration: str = setting(one_of("off", not_yet=("token", "open")), "off", "Dynamic client registration.", "off")
+    client_id_metadata: str = setting(one_of("on", "off"), "on", "Client ID Metadata Documents (not in this version).", "on")
+    client_id_metadata_hosts: tuple[str, ...] = setting(names, (), "Hosts whose documents are accepted.", "example.org")
+    require_par: bool = setting(boolean, False, "Pushed authorization requests only (not in this version).", "false")
+    key_rotation_interval: timedelta = setting(duration, timedelta(days=90), "Scheduled key rotation.", "90d")
+    jwks_max_age: timedelta = setting(duration, timedelta(minutes=15), "Cache time of the key set.", "15m")
+    status_list_ttl: timedelta = setting(duration, timedelta(seconds=10), "Cache time of status lists (not in this version).", "10")
+    trusted_proxies: tuple[Network, ...] = setting(networks, (), "Whose X-Forwarded-* headers are believed.", "127.0.0.1,10.0.0.0/8")
+    outbound_ca_file: str = setting(text, "", "Extra CA bundle for the server's own requests.", "/etc/ssl/internal.pem")
+    outbound_allow_hosts: tuple[str, ...] = setting(names, (), "Hosts exempt from the private-address block.", "intranet.example.org")
+    metrics_token: str = setting(text, "", "Bearer token of /metrics (not in this version).")
+    metrics_bind: str = setting(text, "", "Own address of /metrics (not in this version).", "127.0.0.1:9464")
+    log_level: str = setting(one_of("debug", "info", "warning", "error"), "info", "Least severe line that is logged.", "info")
+    log_format: str = setting(one_of("auto", "json", "text"), "auto", "auto: readable on a terminal, JSON elsewhere.", "auto")
+    audit_retention: timedelta = setting(duration, timedelta(days=400), "How long audit events are kept.", "400d")
+    geoip_file: str = setting(text, "", "Offline country database (not in this version).")
+    backup_path: str = setting(text, "", "Folder of snapshots; default: `backups` in the instance folder.", "/var/backups/auth")
+
+    @property
+    def is_https(self) -> bool:
+        return self.issuer.startswith("https://")
+
+    @property
+    def issuer_host(self) -> str:
+        """Host and port as a browser sends them."""
+        return urlsplit(self.issuer).netloc
+
+    @property
+    def on_loopback(self) -> bool:
+        return is_loopback(urlsplit(self.issuer).hostname or "")
+
+    def url(self, path: str) -> str:
+        """Return the absolute URL of a path of ours."""
+        return self.issuer + path
+
+
+def default_instance_path() -> Path:
+    """`instance` beside `app.py`; installed from a wheel: the user's data folder."""
+    project = Path(__file__).resolve().parent.parent
+    if (project / "app.py").is_file():
+        return project / "instance"
+    data_home = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(data_home) / "auth-server"
+
+
+def from_env(environ: Mapping[str, str] = os.environ, *, create: bool = False) -> Settings:
+    """Read the settings; raise `ConfigurationError` with every problem.
+
+    With `create`, the instance folder and its master secret are made when missing: only `init` and `serve` do that.
+    """
+    values, problems = _parse_all(environ)
+    folder: Path = values.setdefault("instance_path", default_instance_path())
+    if create and not problems:
+        _create_instance(folder, with_secret="secret_key" not in values)
+    if "secret_key" not in values:
+        values["secret_key"] = _stored_secret(folder, problems)
+    if "issuer" not in values:
+        values["issuer"] = _remembered_issuer(folder, problems)
+    values.setdefault("database_url", f"sqlite:///{(folder / 'auth-server.db').absolute()}")
+    if problems:
+        raise ConfigurationError(problems)
+    settings = Settings(**values)
+    problems = _problems_between(settings)
+    if problems:
+        raise ConfigurationError(problems)
+    return settings
+
+
+def _parse_all(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    fields = {PREFIX + f.name.upper(): f for f in dataclasses.fields(Settings)}
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for name in sorted(environ):
+        if not name.startswith(PREFIX):
+            continue
+        plain = name.removesuffix("_FILE") if name not in fields else name
+        if plain not in fields:
+            problems.append(f"{name}: no such setting{_nearest(plain, fields)}")
+            continue
+        if plain != name and plain in environ:
+            problems.append(f"{name}: {plain} is set too; keep one")
+            continue
+        try:
+            raw = environ[name] if plain == name else _file_text(environ[name])
+            values[fields[plain].name] = fields[plain].metadata["parse"](raw)
+        except Invalid as problem:
+            example = fields[plain].metadata["example"]
+            problems.append(f"{name}: {problem}" + (f" (example: {example})" if example else ""))
+    return values, problems
+
+
+def _nearest(name: str, known: Mapping[str, object]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _file_text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as cause:
+        raise Invalid(f"cannot read {path}") from cause
+
+
+def _problems_between(settings: Settings) -> list[str]:
+    """Say what single values cannot: rules between settings."""
+    found = []
+    if not timedelta(seconds=30) <= settings.access_token_ttl <= _MOST_ACCESS_TOKEN_TTL:
+        found.append(f"{PREFIX}ACCESS_TOKEN_TTL: expected 30 seconds to 1 hour (example: 15m)")
+    if settings.refresh_token_grace > timedelta(minutes=1):
+        found.append(f"{PREFIX}REFRESH_TOKEN_GRACE: expected at most 60 seconds (example: 10)")
+    if settings.bcrypt_rounds < 12 and not settings.on_loopback:
+        found.append(f"{PREFIX}BCRYPT_ROUNDS: expected 12 or more: fewer are for a loopback issuer only (example: 12)")
+    if settings.login_rate_limit is None and not settings.on_loopback:
+        found.append(f"{PREFIX}LOGIN_RATE_LIMIT: `off` is for a loopback issuer only (example: 5 per 15 minutes)")
+    for name in ("refresh_token_ttl", "refresh_token_idle_ttl", "session_idle_ttl", "session_absolute_ttl", "remember_ttl"):
+        if getattr(settings, name) <= timedelta(0):
+            found.append(f"{PREFIX}{name.upper()}: expected more than nothing (example: 12h)")
+    return found
+
+
+def _create_instance(folder: Path, *, with_secret: bool) -> None:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = folder / "secret_key"
+    if with_secret and not path.exists():
+        draft = folder / f".secret_key.{secrets.token_hex(8)}"
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(48))
+        with contextlib.suppress(FileExistsError):  # another process was first: its secret holds
+            os.link(draft, path)
+        draft.unlink()
+
+
+def _stored_secret(folder: Path, problems: list[str]) -> str:
+    path = folder / "secret_key"
+    if not path.is_file():
+        return ""
+    if path.stat().st_mode & 0o077:
+        problems.append(f"{PREFIX}SECRET_KEY: {path} can be read by others; run: chmod 600 {path}")
+    return path.read_text(encoding="utf-8").strip()
+
+
+def _remembered_issuer(folder: Path, problems: list[str]) -> str:
+    path = folder / "issuer"
+    if not path.is_file():
+        return "http://localhost:8421"
+    try:
+        return issuer_url(path.read_text(encoding="utf-8").strip())
+    except Invalid as problem:
+        problems.append(f"{PREFIX}ISSUER: remembered in {path}: {problem}")
+        return ""
+
+
+def remember_issuer(settings: Settings) -> None:
+    """Keep the issuer in force, so that a second shell prints the same links."""
+    path = settings.instance_path / "issuer"
+    if not path.is_file() or path.read_text(encoding="utf-8").strip() != settings.issuer:
+        path.write_text(settings.issuer + "\n", encoding="utf-8")
+
+
+_current: Settings | None = None
+
+
+def use(settings: Settings) -> None:
+    """Make these the settings of this process."""
+    global _current
+    _current = settings
+
+
+def current() -> Settings:
+    """Return the settings of this process, for code that has no request."""
+    if _current is None:
+        raise LookupError("no settings yet: create_app() or config.use() first")
+    return _current

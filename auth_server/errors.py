@@ -1,0 +1,170 @@
+"""What can go wrong, as values; knows no library.
+
+A `ProtocolError` is an answer to a client: `code` and `description` go over the wire, `detail` only to log and audit.
+A `PageError` is an answer to a person: a page with a calm sentence and, folded away, facts for the app's developer.
+Text from a request never enters a description.
+
+    ProtocolError
+    ├── InvalidRequest … InvalidDpopProof     400 (RFC 6749 §5.2 and its extensions)
+    ├── InvalidClient                         401
+    ├── InvalidToken, InsufficientScope       401, 403 (RFC 6750 §3.1)
+    └── TemporarilyUnavailable                429 or 503, with Retry-After
+    PageError
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+class ProtocolError(Exception):
+    """An OAuth error: `code` (RFC 6749 §5.2), HTTP `status`, fixed `description`, private `detail`."""
+
+    code = "invalid_request"
+    status = 400
+
+    def __init__(self, description: str = "", *, detail: str = "", retry_after_seconds: int | None = None) -> None:
+        super().__init__(self.code)
+        self.description = description
+        self.detail = detail
+        self.retry_after_seconds = retry_after_seconds
+
+
+class InvalidRequest(ProtocolError):
+    code = "invalid_request"
+
+
+class InvalidClient(ProtocolError):
+    """RFC 6749 §5.2. Uniform towards strangers; the cause is in `detail`."""
+
+    code = "invalid_client"
+    status = 401
+
+    def __init__(self, description: str = "client authentication failed", *, detail: str = "") -> None:
+        super().__init__(description, detail=detail)
+
+
+class InvalidGrant(ProtocolError):
+    code = "invalid_grant"
+
+
+class UnauthorizedClient(ProtocolError):
+    code = "unauthorized_client"
+
+
+class UnsupportedGrantType(ProtocolError):
+    code = "unsupported_grant_type"
+
+
+class UnsupportedResponseType(ProtocolError):
+    code = "unsupported_response_type"
+
+
+class InvalidScope(ProtocolError):
+    code = "invalid_scope"
+
+
+class InvalidTarget(ProtocolError):
+    """RFC 8707 §2."""
+
+    code = "invalid_target"
+
+
+class AccessDenied(ProtocolError):
+    code = "access_denied"
+
+
+class LoginRequired(ProtocolError):
+    """OpenID Connect Core §3.1.2.6."""
+
+    code = "login_required"
+
+
+class ConsentRequired(ProtocolError):
+    code = "consent_required"
+
+
+class InteractionRequired(ProtocolError):
+    code = "interaction_required"
+
+
+class AccountSelectionRequired(ProtocolError):
+    code = "account_selection_required"
+
+
+class RequestNotSupported(ProtocolError):
+    code = "request_not_supported"
+
+
+class RequestUriNotSupported(ProtocolError):
+    code = "request_uri_not_supported"
+
+
+class RegistrationNotSupported(ProtocolError):
+    code = "registration_not_supported"
+
+
+class InvalidClientMetadata(ProtocolError):
+    """RFC 7591 §3.2.2."""
+
+    code = "invalid_client_metadata"
+
+
+class InvalidRedirectUri(ProtocolError):
+    """RFC 7591 §3.2.2."""
+
+    code = "invalid_redirect_uri"
+
+
+class InvalidToken(ProtocolError):
+    """RFC 6750 §3.1. Every refused token gets the same sentence."""
+
+    code = "invalid_token"
+    status = 401
+
+    def __init__(
+        self, description: str = "the access token is missing, expired, revoked or not for this API", *, detail: str = ""
+    ) -> None:
+        super().__init__(description, detail=detail)
+
+
+class InsufficientScope(ProtocolError):
+    """RFC 6750 §3.1; `scope` names what would be enough."""
+
+    code = "insufficient_scope"
+    status = 403
+
+    def __init__(self, scope: str) -> None:
+        super().__init__("the access token lacks a needed scope")
+        self.scope = scope
+
+
+class TemporarilyUnavailable(ProtocolError):
+    """Too many refused requests (429), or a part of the server that cannot answer now (503)."""
+
+    code = "temporarily_unavailable"
+    status = 429
+
+
+class RefusedInput(Exception):
+    """What an operator or a form typed is refused; the message says what to change. `field` names the input."""
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+
+@dataclass
+class PageError(Exception):
+    """An error shown to a person: `code` is the page's `data-error` (CONTRACT 5)."""
+
+    code: str
+    status: int = 400
+    app_name: str = ""
+    facts: list[tuple[str, str]] = field(default_factory=list)
+    """Pairs (label, value) for the app's developer, rendered as text."""
+    restart_url: str = ""
+    """A local URL that starts the same thing again."""
+    detail: str = ""
+    retry_after_seconds: int | None = None

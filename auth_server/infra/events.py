@@ -1,0 +1,142 @@
+"""What is worth recording, as a closed enumeration, and the one function that records it.
+
+`record` writes the audit row in the request's transaction and the log line; an act and its record stand or fall
+together. No secret, token or password is ever passed to it.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextvars import ContextVar
+from dataclasses import dataclass
+from enum import StrEnum
+
+from auth_server.infra import audit
+
+log = logging.getLogger("auth_server.events")
+
+
+class Event(StrEnum):
+    """Names are stable: operators filter by them."""
+
+    SETUP_COMPLETED = "setup.completed"
+    SETUP_LINK_MADE = "setup.link_made"
+    SIGN_IN_SUCCEEDED = "sign_in.succeeded"
+    SIGN_IN_FAILED = "sign_in.failed"
+    SIGN_IN_THROTTLED = "sign_in.throttled"
+    SIGN_OUT = "sign_out"
+    SESSION_ENDED = "session.ended"
+    SESSIONS_ENDED = "sessions.ended"
+    PASSWORD_SET = "password.set"  # noqa: S105 - an event's name
+    RESET_LINK_MADE = "password.reset_link_made"  # noqa: S105 - an event's name
+    USER_CREATED = "user.created"
+    USER_CHANGED = "user.changed"
+    USER_DISABLED = "user.disabled"
+    USER_ENABLED = "user.enabled"
+    USER_DELETED = "user.deleted"
+    GROUP_CREATED = "group.created"
+    GROUP_CHANGED = "group.changed"
+    GROUP_DELETED = "group.deleted"
+    ROLE_CREATED = "role.created"
+    ROLE_CHANGED = "role.changed"
+    ROLE_DELETED = "role.deleted"
+    CLIENT_CREATED = "client.created"
+    CLIENT_CHANGED = "client.changed"
+    CLIENT_DISABLED = "client.disabled"
+    CLIENT_ENABLED = "client.enabled"
+    CLIENT_DELETED = "client.deleted"
+    CLIENT_SECRET_ADDED = "client.secret_added"  # noqa: S105 - an event's name
+    CLIENT_SECRET_REMOVED = "client.secret_removed"  # noqa: S105 - an event's name
+    API_CREATED = "api.created"
+    API_CHANGED = "api.changed"
+    API_DELETED = "api.deleted"
+    AUTHORIZATION_REFUSED = "authorization.refused"
+    CONSENT_GRANTED = "consent.granted"
+    CONSENT_DENIED = "consent.denied"
+    APP_DISCONNECTED = "app.disconnected"
+    CODE_ISSUED = "code.issued"
+    CODE_REPLAYED = "code.replayed"
+    TOKEN_ISSUED = "token.issued"  # noqa: S105 - an event's name
+    TOKEN_REFUSED = "token.refused"  # noqa: S105 - an event's name
+    TOKEN_REVOKED = "token.revoked"  # noqa: S105 - an event's name
+    FAMILY_ENDED = "family.ended"
+    REFRESH_REUSED = "refresh.reused"
+    CLIENT_AUTHENTICATION_FAILED = "client.authentication_failed"
+    INTROSPECTION_REFUSED = "introspection.refused"
+    KEY_CREATED = "key.created"
+    KEYS_ROTATED = "keys.rotated"
+    KEY_REVOKED = "key.revoked"
+    ERROR_SHOWN = "error.shown"
+
+
+FAILURES = frozenset(
+    {
+        Event.SIGN_IN_FAILED,
+        Event.SIGN_IN_THROTTLED,
+        Event.AUTHORIZATION_REFUSED,
+        Event.CODE_REPLAYED,
+        Event.TOKEN_REFUSED,
+        Event.REFRESH_REUSED,
+        Event.CLIENT_AUTHENTICATION_FAILED,
+        Event.INTROSPECTION_REFUSED,
+    }
+)
+
+
+@dataclass
+class Context:
+    """Who acts, and from where; set by the web floor, the command line and jobs. `actor_kind`: person, service, job."""
+
+    request_id: str = ""
+    address: str = ""
+    actor_kind: str = "job"
+    actor: str = ""
+    session: str = ""
+
+
+_context: ContextVar[Context | None] = ContextVar("auth_server_event_context", default=None)
+
+
+def context() -> Context:
+    """Return the context of this request or command."""
+    found = _context.get()
+    if found is None:
+        found = Context()
+        _context.set(found)
+    return found
+
+
+def begin(new: Context) -> None:
+    """Start a request, command or job."""
+    _context.set(new)
+
+
+def record(
+    event: Event,
+    *,
+    subject: str = "",
+    client: str = "",
+    session: str = "",
+    family: str = "",
+    reason: str = "",
+    **data: object,
+) -> None:
+    """Write the event to audit and log. `subject` is whom it concerns; `reason` says in fixed words why it failed."""
+    here = context()
+    result = "failure" if event in FAILURES else "success"
+    entry = {
+        "event": str(event),
+        "result": result,
+        "actor_kind": here.actor_kind,
+        "actor": here.actor,
+        "subject": subject,
+        "client_id": client,
+        "session": session or here.session,
+        "family": family,
+        "address": here.address,
+        "request_id": here.request_id,
+        "reason": reason,
+    }
+    audit.append(entry, data)
+    extra = {key: value for key, value in {**entry, **data}.items() if value and key != "request_id"}
+    log.log(logging.WARNING if result == "failure" else logging.INFO, str(event), extra={"fields": extra})

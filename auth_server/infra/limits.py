@@ -1,0 +1,97 @@
+"""Guess limits: counters of record in the database, reserved before a slow check and given back on success.
+
+A bucket counts tries in a window that starts with its first try. A try is reserved by one conditional upsert in a
+transaction of its own, so that parallel tries cannot pass the limit (CONTRACT 9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Integer, String, case, delete, or_, select, update
+from sqlalchemy.orm import Mapped, mapped_column
+
+from auth_server import database
+from auth_server.config import Rate
+from auth_server.database import Base, Moment
+from auth_server.infra import clock
+
+
+class Bucket(Base):
+    """Tries of one kind by one account, address or browser; may be deleted once `resets_at` has passed."""
+
+    __tablename__ = "limit_bucket"
+    key: Mapped[str] = mapped_column(String(100), primary_key=True)
+    count: Mapped[int] = mapped_column(Integer)
+    resets_at: Mapped[datetime] = mapped_column(Moment, index=True)
+
+
+_TABLE: Any = Bucket.__table__
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """A counted try. `retry_after_seconds` is 0 when it may go on; otherwise the try must be refused."""
+
+    keys: tuple[str, ...]
+    retry_after_seconds: int = 0
+
+    @property
+    def refused(self) -> bool:
+        return self.retry_after_seconds > 0
+
+
+def reserve(keys: Sequence[str], rate: Rate | None) -> Reservation:
+    """Count one try in every bucket, or in none when one is full. Commits at once; `rate` None means no limit.
+
+    The caller must not have written in this request (see `database.short_transaction`).
+    """
+    if rate is None:
+        return Reservation(())
+    now = clock.now()
+    ordered = sorted(keys)  # one order for everybody: two tries cannot wait for each other
+    with database.db.engine.connect() as connection:
+        for key in ordered:
+            if connection.execute(_count_one(key, rate, now)).rowcount != 1:
+                connection.rollback()
+                resets_at = connection.execute(select(_TABLE.c.resets_at).where(_TABLE.c.key == key)).scalar()
+                left = (resets_at - now).total_seconds() if resets_at else 0
+                return Reservation((), max(1, int(left) + 1))
+        connection.commit()
+    return Reservation(tuple(ordered))
+
+
+def give_back(keys: Sequence[str]) -> None:
+    """Take one counted try back, in the request's transaction: it was a success."""
+    statement = update(_TABLE).where(_TABLE.c.key.in_(keys), _TABLE.c.count > 0)
+    database.execute(statement.values(count=_TABLE.c.count - 1))
+
+
+def clear(key: str) -> None:
+    """Forget every counted try of one bucket, in the request's transaction."""
+    database.execute(delete(_TABLE).where(_TABLE.c.key == key))
+
+
+def prune() -> int:
+    """Delete buckets whose window has passed; return how many."""
+    return database.execute(delete(_TABLE).where(_TABLE.c.resets_at <= clock.now())).rowcount
+
+
+def _count_one(key: str, rate: Rate, now: datetime) -> Any:
+    over = _TABLE.c.resets_at <= now
+    fresh = now + rate.period
+    return (
+        database.insert(_TABLE)
+        .values(key=key, count=1, resets_at=fresh)
+        .on_conflict_do_update(
+            index_elements=["key"],
+            set_={
+                "count": case((over, 1), else_=_TABLE.c.count + 1),
+                "resets_at": case((over, fresh), else_=_TABLE.c.resets_at),
+            },
+            where=or_(over, _TABLE.c.count < rate.count),
+        )
+    )
