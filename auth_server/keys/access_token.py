@@ -1,0 +1,68 @@
+"""The check of a JWT access token (RFC 9068 §4): one way for userinfo, our own APIs and `resource_server`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from auth_server.keys import jose
+
+TYPES = frozenset({"at+jwt", "application/at+jwt"})
+_TEXTS = ("sub", "client_id", "jti")
+
+
+def verify(
+    token: str,
+    *,
+    issuer: str,
+    audiences: Iterable[str] | None,
+    find_key: Callable[[str], jose.Key | None],
+    now: datetime,
+    leeway: timedelta = timedelta(0),
+) -> dict[str, Any]:
+    """Return the claims of a token that is ours, alive and meant for one of `audiences`; raise `jose.BadToken`.
+
+    `audiences` None is for the issuer itself, which introspects tokens for every API. Revocation is not asked here:
+    only the issuer knows it.
+    """
+    header = jose.header(token)
+    if str(header.get("typ", "")).lower() not in TYPES:
+        raise jose.BadToken("typ is not at+jwt")
+    kid = header.get("kid")
+    key = find_key(kid) if isinstance(kid, str) else None
+    if key is None:
+        raise jose.BadToken("unknown kid")
+    claims = jose.verify(token, key)
+    if claims.get("iss") != issuer:
+        raise jose.BadToken("foreign issuer")
+    if audiences is not None and not audience_of(claims) & set(audiences):
+        raise jose.BadToken("meant for another audience")
+    _check_times(claims, now.timestamp(), leeway.total_seconds())
+    if not all(isinstance(claims.get(name), str) for name in _TEXTS):
+        raise jose.BadToken("a required claim is missing")
+    return claims
+
+
+def audience_of(claims: dict[str, Any]) -> set[str]:
+    """Return `aud` as a set, whether it was a string or an array (RFC 7519 §4.1.3)."""
+    found = claims.get("aud")
+    if isinstance(found, str):
+        return {found}
+    return {item for item in found if isinstance(item, str)} if isinstance(found, list) else set()
+
+
+def scopes_of(claims: dict[str, Any]) -> frozenset[str]:
+    """Return the granted scopes."""
+    found = claims.get("scope")
+    return frozenset(found.split()) if isinstance(found, str) else frozenset()
+
+
+def _check_times(claims: dict[str, Any], now: float, leeway: float) -> None:
+    exp, iat, nbf = claims.get("exp"), claims.get("iat"), claims.get("nbf", 0)
+    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in (exp, iat, nbf)):
+        raise jose.BadToken("exp, iat or nbf is no number")
+    if now >= exp + leeway:  # type: ignore[operator]
+        raise jose.BadToken("expired")
+    if max(iat, nbf) > now + leeway + 1:  # type: ignore[type-var, operator]
+        raise jose.BadToken("from the future")

@@ -1,0 +1,126 @@
+"""JSON Web Signatures and keys: the thin layer over joserfc that everything else uses.
+
+The algorithm is a property of the key, never of a token's header (RFC 8725 §3.1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
+)
+from joserfc import jws, jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, JWKRegistry, OKPKey, RSAKey
+
+ALGORITHMS = ("RS256", "ES256", "EdDSA")
+_LONGEST_TOKEN = 16_384
+# Deviation: RFC 9864 deprecates the name "EdDSA" for "Ed25519"; libraries that verify tokens know only the old name.
+jws.JWSRegistry.algorithms["EdDSA"].security_warning = None
+_REGISTRIES = {alg: jws.JWSRegistry(algorithms=[alg]) for alg in ALGORITHMS}
+
+NativeKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+JwkKey = RSAKey | ECKey | OKPKey
+
+
+class BadToken(Exception):
+    """The text is no token that this key signed; the message says why, for logs only."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key object, parsed once (importing an RSA key costs sixty signatures). `jwk` may be private or public."""
+
+    kid: str
+    alg: str
+    jwk: JwkKey
+
+
+def generate(alg: str) -> NativeKey:
+    """Make a private key for one of `ALGORITHMS`."""
+    if alg == "RS256":
+        return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    if alg == "ES256":
+        return ec.generate_private_key(ec.SECP256R1())
+    return ed25519.Ed25519PrivateKey.generate()
+
+
+def private_bytes(native: NativeKey) -> bytes:
+    """Return the key as PKCS #8 DER, unencrypted: to be sealed at once."""
+    return native.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+
+
+def load_private(der: bytes) -> NativeKey:
+    """Load a key that this server made; the primes of an RSA key are not checked again (that takes 45 ms)."""
+    native = load_der_private_key(der, None, unsafe_skip_rsa_key_validation=True)
+    if not isinstance(native, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
+        raise BadToken("unknown key type")
+    return native
+
+
+def wrap(native: NativeKey) -> JwkKey:
+    """Return the private key as a joserfc key object."""
+    if isinstance(native, rsa.RSAPrivateKey):
+        return RSAKey.import_key(native)
+    if isinstance(native, ec.EllipticCurvePrivateKey):
+        return ECKey.import_key(native)
+    return OKPKey.import_key(native)
+
+
+def public_jwk(native: NativeKey, alg: str) -> dict[str, Any]:
+    """Return the public JWK with `kid` (RFC 7638 thumbprint), `alg` and `use`."""
+    key = wrap(native)
+    return {**key.as_dict(private=False), "kid": key.thumbprint(), "alg": alg, "use": "sig"}
+
+
+def import_public(jwk: dict[str, Any]) -> Key:
+    """Parse a public JWK of a key set; raise `BadToken` when it is no signing key of ours."""
+    alg = jwk.get("alg")
+    kid = jwk.get("kid")
+    if alg not in ALGORITHMS or not isinstance(kid, str):
+        raise BadToken("key without known alg or kid")
+    try:
+        key = JWKRegistry.import_key({name: jwk[name] for name in jwk if name in ("kty", "n", "e", "crv", "x", "y")})
+    except (JoseError, ValueError, TypeError) as cause:
+        raise BadToken("malformed key") from cause
+    if not isinstance(key, RSAKey | ECKey | OKPKey):
+        raise BadToken("symmetric key")
+    return Key(kid, alg, key)
+
+
+def sign(claims: dict[str, Any], key: Key, typ: str = "JWT") -> str:
+    """Return a compact JWS over the claims, with `kid`, `alg` and `typ` in its header."""
+    header = {"alg": key.alg, "kid": key.kid, "typ": typ}
+    return jwt.encode(header, claims, key.jwk, registry=_REGISTRIES[key.alg])
+
+
+def header(token: str) -> dict[str, Any]:
+    """Return the unverified header, to find the key by `kid`; raise `BadToken`."""
+    if len(token) > _LONGEST_TOKEN or token.count(".") != 2:
+        raise BadToken("not a compact JWS")
+    try:
+        found = jws.extract_compact(token.encode("ascii")).headers()
+    except (JoseError, ValueError, TypeError) as cause:
+        raise BadToken("malformed header") from cause
+    if not isinstance(found, dict) or "crit" in found:
+        raise BadToken("unsupported header")
+    return found
+
+
+def verify(token: str, key: Key) -> dict[str, Any]:
+    """Return the claims that this key signed with its own algorithm; raise `BadToken`."""
+    if header(token).get("alg") != key.alg:
+        raise BadToken("algorithm differs from the key's")
+    try:
+        claims = jwt.decode(token, key.jwk, registry=_REGISTRIES[key.alg]).claims
+    except (JoseError, ValueError, TypeError) as cause:
+        raise BadToken("bad signature or payload") from cause
+    if not isinstance(claims, dict):
+        raise BadToken("claims are no object")
+    return claims
