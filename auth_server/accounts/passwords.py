@@ -1,0 +1,117 @@
+"""Passwords: bcrypt over a keyed pre-hash, so that long passwords, NUL and every character count.
+
+The pre-hash is HMAC-SHA-256 under a random key of its own, in base64: 44 bytes, under bcrypt's 72. The number of
+hashes computed at once is bounded: they must not starve the token endpoint.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import os
+import threading
+import unicodedata
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+import bcrypt
+from sqlalchemy import ForeignKey, String, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from auth_server import config, database
+from auth_server.database import Base, Moment
+from auth_server.errors import RefusedInput
+from auth_server.infra import clock, sealed_keys
+from auth_server.infra.events import Event, record
+
+MOST_BYTES = 1024
+_SCHEME = "v1$"
+_at_once = threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) - 1))
+
+
+class Password(Base):
+    """One person's password; the row ends with the account."""
+
+    __tablename__ = "password"
+    user_id: Mapped[str] = mapped_column(ForeignKey("user_account.id", ondelete="CASCADE"), primary_key=True)
+    hash: Mapped[str] = mapped_column(String(100))
+    changed_at: Mapped[datetime] = mapped_column(Moment)
+
+
+_TABLE: Any = Password.__table__
+
+
+def store(user_id: str, new_password: str, *, least: int | None = None, context: tuple[str, ...] = ()) -> None:
+    """Set a password; raise `RefusedInput` when it breaks a rule. `context` are words it must not consist of."""
+    check_rules(new_password, least=least, context=context)
+    store_hash(user_id, hash_password(new_password))
+
+
+def store_hash(user_id: str, stored: str) -> None:
+    """Set an already hashed password: ours, or plain bcrypt from `apply` and imports."""
+    values = {"hash": stored, "changed_at": clock.now()}
+    statement = database.insert(_TABLE).values(user_id=user_id, **values)
+    database.execute(statement.on_conflict_do_update(index_elements=["user_id"], set_=values))
+    record(Event.PASSWORD_SET, subject=user_id)
+
+
+def exists(user_id: str) -> bool:
+    """Tell whether the person has a password."""
+    return _stored(user_id) is not None
+
+
+def check(user_id: str | None, presented: str) -> bool:
+    """Tell whether this is the person's password; costs the same for nobody, for no password and for a wrong one."""
+    stored = _stored(user_id) if user_id else None
+    database.release()  # no transaction stays open during the hash
+    with _at_once:
+        return _matches(presented, stored or _dummy()) and stored is not None
+
+
+def hash_password(password: str) -> str:
+    """Return the form that is stored."""
+    database.release()
+    with _at_once:
+        return _SCHEME + bcrypt.hashpw(_prehash(password), bcrypt.gensalt(config.current().bcrypt_rounds)).decode()
+
+
+def check_rules(password: str, *, least: int | None = None, context: tuple[str, ...] = ()) -> None:
+    """Raise `RefusedInput` with the one rule that is broken (NIST SP 800-63B-4 §3.1.1.2: length, no composition)."""
+    shortest = config.current().password_min_length if least is None else least
+    if len(password) < shortest:
+        raise RefusedInput(f"use at least {shortest} characters; a few words make a good password", "password")
+    if len(password.encode("utf-8", "surrogatepass")) > MOST_BYTES:
+        raise RefusedInput(f"use at most {MOST_BYTES} bytes", "password")
+    if len(set(password)) < 4 or password.casefold() in {word.casefold() for word in context if word}:
+        raise RefusedInput("this is too easy to guess; a few words make a good password", "password")
+
+
+def _stored(user_id: str) -> str | None:
+    found = database.execute(select(_TABLE.c.hash).where(_TABLE.c.user_id == user_id)).scalar()
+    return None if found is None else str(found)
+
+
+def _matches(presented: str, stored: str) -> bool:
+    """Never raises: a malformed stored hash is a wrong password."""
+    ours = stored.startswith(_SCHEME)
+    candidate = _prehash(presented) if ours else presented.encode("utf-8", "surrogatepass")[:72]
+    try:
+        return bcrypt.checkpw(candidate, stored.removeprefix(_SCHEME).encode())
+    except ValueError:
+        return False
+
+
+def _prehash(password: str) -> bytes:
+    text = unicodedata.normalize("NFC", password).encode("utf-8", "surrogatepass")
+    key = sealed_keys.get(sealed_keys.PASSWORD_PREHASH)
+    return base64.b64encode(hmac.digest(key, text[: MOST_BYTES + 1], "sha256"))
+
+
+def _dummy() -> str:
+    return _SCHEME + _dummy_bcrypt(config.current().bcrypt_rounds)
+
+
+@lru_cache(maxsize=4)
+def _dummy_bcrypt(rounds: int) -> str:
+    return bcrypt.hashpw(os.urandom(16).hex().encode(), bcrypt.gensalt(rounds)).decode()

@@ -1,0 +1,162 @@
+"""Sign-in sessions: rows on the server, an opaque handle in the cookie.
+
+The row knows how and when the person signed in (`amr`, `acr`, `auth_time`). It ends after an idle time and after an
+absolute time, or, with "keep me signed in", after REMEMBER_TTL without use.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import JSON, Boolean, ForeignKey, String, delete, or_, select, update
+from sqlalchemy.orm import Mapped, mapped_column
+
+from auth_server import config, database
+from auth_server.accounts import users
+from auth_server.database import Base, Moment
+from auth_server.infra import clock, crypto
+
+TOUCH_EVERY = timedelta(minutes=1)
+"""`last_seen_at` is written at most this often."""
+
+
+class SessionRow(Base):
+    """One browser where a person is signed in; deleted when the session ends."""
+
+    __tablename__ = "session"
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("user_account.id", ondelete="CASCADE"), index=True)
+    amr: Mapped[list[str]] = mapped_column(JSON)
+    acr: Mapped[str] = mapped_column(String(40))
+    auth_time: Mapped[datetime] = mapped_column(Moment)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    last_seen_at: Mapped[datetime] = mapped_column(Moment, index=True)
+    remember: Mapped[bool] = mapped_column(Boolean)
+    browser_digest: Mapped[str] = mapped_column(String(64))
+    user_agent: Mapped[str] = mapped_column(String(255))
+    address: Mapped[str] = mapped_column(String(45))
+
+
+TABLE: Any = SessionRow.__table__
+_COLUMNS = [column for column in TABLE.columns if column.name != "digest"]
+
+
+@dataclass(frozen=True)
+class Session:
+    """A live session; `id` is the `sid` that apps see."""
+
+    id: str
+    user_id: str
+    amr: tuple[str, ...]
+    acr: str
+    auth_time: datetime
+    created_at: datetime
+    last_seen_at: datetime
+    remember: bool
+    browser_digest: str
+    user_agent: str
+    address: str
+
+
+def start(
+    user_id: str, *, amr: Sequence[str], acr: str, remember: bool, browser_digest: str, user_agent: str, address: str
+) -> tuple[Session, str]:
+    """Begin a session for somebody who has just proved who they are; return it with its new raw handle."""
+    raw_handle = crypto.new_secret()
+    now = clock.now()
+    session = Session(
+        id=str(uuid.uuid4()),
+        user_id=user_id,
+        amr=tuple(amr),
+        acr=acr,
+        auth_time=now,
+        created_at=now,
+        last_seen_at=now,
+        remember=remember,
+        browser_digest=browser_digest,
+        user_agent=user_agent[:255],
+        address=address,
+    )
+    values = {**session.__dict__, "amr": list(amr), "digest": crypto.digest(raw_handle)}
+    database.execute(TABLE.insert().values(values))
+    return session, raw_handle
+
+
+def renew(
+    session: Session, *, amr: Sequence[str], acr: str, remember: bool, address: str
+) -> tuple[Session, str]:
+    """The same person signs in again in the same browser: the session goes on, with a new handle and `auth_time`."""
+    raw_handle = crypto.new_secret()
+    now = clock.now()
+    changed = {"amr": list(amr), "acr": acr, "remember": remember, "address": address}
+    moments = {"auth_time": now, "created_at": now, "last_seen_at": now}
+    values = {**changed, **moments, "digest": crypto.digest(raw_handle)}
+    database.execute(update(TABLE).where(TABLE.c.id == session.id).values(values))
+    return replace(session, **{**changed, **moments, "amr": tuple(amr)}), raw_handle
+
+
+def find(raw_handle: str) -> Session | None:
+    """Return the live session of a handle, and note its use; None when unknown, ended, or of a disabled person."""
+    now = clock.now()
+    condition = (TABLE.c.digest == crypto.digest(raw_handle), users.TABLE.c.disabled_at.is_(None), *_alive(now))
+    joined = select(*_COLUMNS).join(users.TABLE, users.TABLE.c.id == TABLE.c.user_id)
+    row = database.execute(joined.where(*condition)).first()
+    if row is None:
+        return None
+    if now - row.last_seen_at >= TOUCH_EVERY:
+        database.execute(update(TABLE).where(TABLE.c.id == row.id).values(last_seen_at=now))
+    return _value(row)
+
+
+def alive(session_id: str) -> bool:
+    """Tell whether the session still lives."""
+    condition = (TABLE.c.id == session_id, *_alive(clock.now()))
+    return database.execute(select(TABLE.c.id).where(*condition)).first() is not None
+
+
+def listing(user_id: str | None = None) -> list[Session]:
+    """Return the live sessions, of one person or of everybody, the most recently used first."""
+    statement = select(*_COLUMNS).where(*_alive(clock.now())).order_by(TABLE.c.last_seen_at.desc())
+    if user_id is not None:
+        statement = statement.where(TABLE.c.user_id == user_id)
+    return [_value(row) for row in database.execute(statement)]
+
+
+def delete_rows(*, session_id: str | None = None, user_id: str | None = None, but: str | None = None) -> list[str]:
+    """Delete sessions by id or person (all with neither), except `but`; return their ids. Only `tokens.ending` calls."""
+    statement = delete(TABLE).returning(TABLE.c.id)
+    if session_id is not None:
+        statement = statement.where(TABLE.c.id == session_id)
+    if user_id is not None:
+        statement = statement.where(TABLE.c.user_id == user_id)
+    if but is not None:
+        statement = statement.where(TABLE.c.id != but)
+    return [row.id for row in database.execute(statement)]
+
+
+def prune() -> int:
+    """Delete sessions that have expired; return how many. Their families live on (CONTRACT 6)."""
+    now = clock.now()
+    gone = delete(TABLE).where(~TABLE.c.id.in_(select(TABLE.c.id).where(*_alive(now))))
+    return database.execute(gone).rowcount
+
+
+def _alive(now: datetime) -> tuple[Any, ...]:
+    settings = config.current()
+    remembered = TABLE.c.remember & (TABLE.c.last_seen_at > now - settings.remember_ttl)
+    ordinary = (
+        ~TABLE.c.remember
+        & (TABLE.c.last_seen_at > now - settings.session_idle_ttl)
+        & (TABLE.c.created_at > now - settings.session_absolute_ttl)
+    )
+    return (or_(remembered, ordinary),)
+
+
+def _value(row: Any) -> Session:
+    values = dict(row._mapping)
+    return Session(**{**values, "amr": tuple(values["amr"])})

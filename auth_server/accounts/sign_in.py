@@ -1,0 +1,110 @@
+"""The sign-in: which proofs a person has given, which are missing, and the guess limit in front of them.
+
+Wrong tries count per account and per address. A browser that has signed in to the account before has a bucket of its
+own and counts in no other, so that nobody can lock an owner out (CONTRACT 9).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, String, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from auth_server import config, database
+from auth_server.accounts import passwords, users
+from auth_server.database import Base, Moment
+from auth_server.infra import clock, crypto, limits
+from auth_server.infra.events import Event, record
+
+ACR_ONE_FACTOR = "aal1"
+ACR_VALUES = (ACR_ONE_FACTOR,)
+"""Strengths this server can reach (NIST SP 800-63B-4 names)."""
+AMR_PASSWORD = "pwd"  # noqa: S105 - a method's name, RFC 8176
+
+
+class KnownBrowser(Base):
+    """A browser that has signed in to an account; ends with the account."""
+
+    __tablename__ = "known_browser"
+    user_id: Mapped[str] = mapped_column(ForeignKey("user_account.id", ondelete="CASCADE"), primary_key=True)
+    browser_digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    last_used_at: Mapped[datetime] = mapped_column(Moment)
+
+
+_TABLE: Any = KnownBrowser.__table__
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What came of a try: the person, or nobody; `retry_after_seconds` above 0 says that it was not even looked at."""
+
+    user: users.User | None
+    retry_after_seconds: int = 0
+
+
+@dataclass(frozen=True)
+class Proved:
+    """A finished sign-in: the person, the methods used and the strength reached."""
+
+    user: users.User
+    amr: tuple[str, ...]
+    acr: str
+
+
+def by_password(email: str, presented: str, *, browser_digest: str, address: str) -> Attempt:
+    """Check an address and a password; every failure costs and looks the same."""
+    user = users.find_by_email(email)
+    own, shared = _buckets(email, user, browser_digest, address)
+    database.release()
+    reservation = limits.reserve((own, *shared), config.current().login_rate_limit)
+    if reservation.refused:
+        record(Event.SIGN_IN_THROTTLED, subject=user.id if user else "", reason="too many failed tries")
+        return Attempt(None, reservation.retry_after_seconds)
+    may_sign_in = user is not None and not user.is_disabled
+    if not passwords.check(user.id if user and may_sign_in else None, presented):
+        record(Event.SIGN_IN_FAILED, subject=user.id if user else "", reason="wrong address or password")
+        return Attempt(None)
+    limits.clear(own)
+    limits.give_back(shared)
+    return Attempt(user)
+
+
+def complete(user: users.User, *, amr: tuple[str, ...], browser_digest: str) -> Proved:
+    """Finish a sign-in: the browser is known to the account from now on."""
+    now = clock.now()
+    statement = database.insert(_TABLE).values(user_id=user.id, browser_digest=browser_digest, last_used_at=now)
+    statement = statement.on_conflict_do_update(
+        index_elements=["user_id", "browser_digest"], set_={"last_used_at": now}
+    )
+    database.execute(statement)
+    record(Event.SIGN_IN_SUCCEEDED, subject=user.id, amr=list(amr))
+    return Proved(user, amr, ACR_ONE_FACTOR)
+
+
+def address_bucket(address: str) -> str:
+    """Return the address as limits count it: IPv6 by /64."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return "unknown"
+    if isinstance(parsed, ipaddress.IPv6Address):
+        mapped = parsed.ipv4_mapped
+        return str(mapped) if mapped else str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)
+
+
+def _buckets(email: str, user: users.User | None, browser_digest: str, address: str) -> tuple[str, tuple[str, ...]]:
+    """Return the bucket that success clears, and those it only gives the try back to."""
+    if user and browser_digest and _is_known(user.id, browser_digest):
+        return "login:browser:" + crypto.digest(f"{user.id}:{browser_digest}"), ()
+    account = "login:account:" + crypto.digest(users.email_key(email))
+    return account, ("login:address:" + address_bucket(address),)
+
+
+def _is_known(user_id: str, browser_digest: str) -> bool:
+    condition = (_TABLE.c.user_id == user_id, _TABLE.c.browser_digest == browser_digest)
+    return database.execute(select(_TABLE.c.user_id).where(*condition)).first() is not None

@@ -1,0 +1,203 @@
+"""Users: an immutable random `sub`, an address that may change, and the standard claims."""
+
+from __future__ import annotations
+
+import unicodedata
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from email_validator import EmailNotValidError, validate_email
+from sqlalchemy import JSON, Boolean, String, delete, func, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Mapped, mapped_column
+
+from auth_server import database
+from auth_server.database import Base, Moment, db
+from auth_server.errors import RefusedInput
+from auth_server.infra import clock
+from auth_server.infra.events import Event, record
+
+RESERVED_CLAIMS = frozenset(
+    "iss sub aud exp nbf iat jti auth_time nonce acr amr azp sid at_hash c_hash s_hash client_id scope cnf act "
+    "roles groups email email_verified name updated_at events status".split()
+)
+"""What a user's free claims may not set: it has a field of its own or a meaning for the protocol."""
+_LONGEST_NAME = 200
+
+
+class User(Base):
+    """A person. The row ends with the account; `id` is the `sub` and never comes back."""
+
+    __tablename__ = "user_account"
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    email: Mapped[str] = mapped_column(String(320))
+    email_key: Mapped[str] = mapped_column(String(320), unique=True)
+    email_verified: Mapped[bool] = mapped_column(Boolean)
+    name: Mapped[str] = mapped_column(String(_LONGEST_NAME))
+    claims: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    updated_at: Mapped[datetime] = mapped_column(Moment)
+    disabled_at: Mapped[datetime | None] = mapped_column(Moment)
+
+    @property
+    def is_disabled(self) -> bool:
+        return self.disabled_at is not None
+
+
+TABLE: Any = User.__table__
+PERSON_COLUMNS = tuple(column for column in TABLE.columns if column.name not in ("email_key", "created_at"))
+
+
+@dataclass(frozen=True)
+class Person:
+    """A user as the token path sees one: a value, no ORM object."""
+
+    id: str
+    email: str
+    email_verified: bool
+    name: str
+    claims: Mapping[str, Any]
+    updated_at: datetime
+    is_disabled: bool
+
+
+def person(row: Any) -> Person:
+    """Make a `Person` of a row that holds `PERSON_COLUMNS`."""
+    values = row._mapping
+    found = {column.name: values[column] for column in PERSON_COLUMNS}
+    return Person(**{key: found[key] for key in found if key != "disabled_at"}, is_disabled=found["disabled_at"] is not None)
+
+
+def find_person(user_id: str) -> Person | None:
+    """Return a person by `sub`, without the ORM."""
+    row = database.execute(select(*PERSON_COLUMNS).where(TABLE.c.id == user_id)).first()
+    return None if row is None else person(row)
+
+
+def email_key(address: str) -> str:
+    """Return the form in which addresses are compared: NFKC, case-folded."""
+    return unicodedata.normalize("NFKC", address.strip()).casefold()
+
+
+def create(email: str, name: str, *, verified: bool, claims: Mapping[str, Any] | None = None) -> User:
+    """Add a person; raise `RefusedInput` when the address is no address or is taken."""
+    address = _checked_email(email)
+    now = clock.now()
+    user = User(
+        id=str(uuid.uuid4()),
+        email=address,
+        email_key=email_key(address),
+        email_verified=verified,
+        name=_checked_name(name),
+        claims=_checked_claims(claims or {}),
+        created_at=now,
+        updated_at=now,
+        disabled_at=None,
+    )
+    values = {column.name: getattr(user, column.name) for column in TABLE.columns}
+    statement = database.insert(TABLE).values(values).on_conflict_do_nothing(index_elements=["email_key"])
+    if database.execute(statement).rowcount != 1:
+        raise RefusedInput("this address has an account already", "email")
+    record(Event.USER_CREATED, subject=user.id)
+    return db.session.get_one(User, user.id)
+
+
+def find(user_id: str) -> User | None:
+    """Return a person by `sub`."""
+    return db.session.get(User, user_id)
+
+
+def find_by_email(address: str) -> User | None:
+    """Return the person with this address, compared case-folded."""
+    return db.session.scalars(select(User).where(User.email_key == email_key(address))).one_or_none()
+
+
+def find_any(email_or_id: str) -> User | None:
+    """Return a person by address or `sub`: for operators."""
+    condition = or_(User.id == email_or_id, User.email_key == email_key(email_or_id))
+    return db.session.scalars(select(User).where(condition)).one_or_none()
+
+
+def listing() -> list[User]:
+    """Return everybody, by address."""
+    return list(db.session.scalars(select(User).order_by(User.email_key)))
+
+
+def count() -> int:
+    """Return how many accounts there are."""
+    return int(database.execute(select(func.count()).select_from(TABLE)).scalar_one())
+
+
+def change(
+    user: User,
+    *,
+    email: str | None = None,
+    name: str | None = None,
+    verified: bool | None = None,
+    claims: Mapping[str, Any] | None = None,
+) -> None:
+    """Change what is given; a new address is unverified unless told otherwise. Raises `RefusedInput`."""
+    if email is not None and email_key(email) != user.email_key:
+        user.email = _checked_email(email)
+        user.email_key = email_key(user.email)
+        user.email_verified = bool(verified)
+    if verified is not None:
+        user.email_verified = verified
+    if name is not None:
+        user.name = _checked_name(name)
+    if claims is not None:
+        merged = {**user.claims, **_checked_claims(claims)}
+        user.claims = {key: value for key, value in merged.items() if value is not None}
+    user.updated_at = clock.now()
+    try:
+        db.session.flush()
+    except IntegrityError as cause:
+        db.session.rollback()
+        raise RefusedInput("this address has an account already", "email") from cause
+    record(Event.USER_CHANGED, subject=user.id)
+
+
+def disable(user: User) -> None:
+    """Switch an account off; `tokens.ending` must end what it holds."""
+    database.execute(update(TABLE).where(TABLE.c.id == user.id).values(disabled_at=clock.now()))
+    db.session.expire(user)
+    record(Event.USER_DISABLED, subject=user.id)
+
+
+def enable(user: User) -> None:
+    """Switch an account on again."""
+    database.execute(update(TABLE).where(TABLE.c.id == user.id).values(disabled_at=None))
+    db.session.expire(user)
+    record(Event.USER_ENABLED, subject=user.id)
+
+
+def remove(user: User) -> None:
+    """Delete the account and what hangs on it; `tokens.ending` comes first."""
+    record(Event.USER_DELETED, subject=user.id)
+    database.execute(delete(TABLE).where(TABLE.c.id == user.id))
+    db.session.expunge(user)
+
+
+def _checked_email(address: str) -> str:
+    text = unicodedata.normalize("NFKC", address.strip())
+    try:
+        return validate_email(text, check_deliverability=False, globally_deliverable=False).normalized
+    except EmailNotValidError as cause:
+        raise RefusedInput("this is not an e-mail address", "email") from cause
+
+
+def _checked_name(name: str) -> str:
+    text = unicodedata.normalize("NFC", name.strip())
+    if len(text) > _LONGEST_NAME or any(unicodedata.category(char) == "Cc" for char in text):
+        raise RefusedInput(f"a name has at most {_LONGEST_NAME} characters and no control characters", "name")
+    return text
+
+
+def _checked_claims(claims: Mapping[str, Any]) -> dict[str, Any]:
+    taken = sorted(set(claims) & RESERVED_CLAIMS)
+    if taken:
+        raise RefusedInput(f"these claims cannot be set freely: {', '.join(taken)}", "claim")
+    return dict(claims)
