@@ -1,0 +1,93 @@
+"""Client authentication: one gate for every endpoint, exactly one method per request (OAuth 2.1 §2.4).
+
+Methods are counted over all that are known, then compared with the registered one. A stranger learns nothing from a
+refusal; its cause is in `detail`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote_plus
+
+from auth_server.clients import client as clients
+from auth_server.clients.client import Client
+from auth_server.errors import InvalidClient, InvalidRequest
+
+_LONGEST_HEADER = 4096
+METHODS = ("client_secret_basic", "client_secret_post", "none")
+
+
+@dataclass(frozen=True)
+class Authenticated:
+    """A client that has proved who it is, and how; `none` proves nothing: it names a public client."""
+
+    client: Client
+    method: str
+
+
+def authenticate(authorization: str | None, form: Mapping[str, str]) -> Authenticated:
+    """Return the client; raise `InvalidClient`, or `InvalidRequest` for more than one method at once."""
+    basic = authorization is not None and authorization[:6].lower() == "basic "
+    if sum((basic, "client_secret" in form, "client_assertion" in form)) > 1:
+        raise InvalidRequest("more than one client authentication method", detail="several methods")
+    if "client_assertion" in form:
+        raise InvalidClient(detail="client_assertion is not supported")
+    if basic:
+        return _basic(authorization or "", form.get("client_id"))
+    client_id = form.get("client_id")
+    if not client_id:
+        raise InvalidClient(detail="no client credentials")
+    if "client_secret" in form:
+        return _with_secret(client_id, [form["client_secret"]], "client_secret_post")
+    client = _known(client_id)
+    if not client.is_public:
+        raise InvalidClient(detail="a confidential client sent no secret")
+    return Authenticated(client, "none")
+
+
+def _basic(authorization: str, body_client_id: str | None) -> Authenticated:
+    """RFC 6749 §2.3.1. Id and secret are form-encoded there; many clients send them raw, so both are tried."""
+    name, secret = _decoded(authorization)
+    decoded = unquote_plus(name)
+    client_id = name if clients.find(name) or not clients.find(decoded) else decoded
+    if body_client_id is not None and body_client_id != client_id:
+        raise InvalidRequest("client_id differs from the authenticated client", detail="two client ids")
+    return _with_secret(client_id, [secret, unquote_plus(secret)], "client_secret_basic")
+
+
+def _decoded(authorization: str) -> tuple[str, str]:
+    token = authorization[6:].strip()
+    try:
+        if len(token) > _LONGEST_HEADER:
+            raise ValueError("too long")
+        text = base64.b64decode(token, validate=True).decode("utf-8")
+    except (ValueError, binascii.Error):
+        raise InvalidClient(detail="malformed Basic credentials") from None
+    name, colon, secret = text.partition(":")
+    if not colon:
+        raise InvalidClient(detail="Basic credentials without a colon")
+    return name, secret
+
+
+def _with_secret(client_id: str, candidates: list[str], method: str) -> Authenticated:
+    client = _known(client_id)
+    if client.auth_method not in (None, method):
+        raise InvalidClient(detail=f"registered for {client.auth_method}, used {method}")
+    for presented in candidates:
+        found = clients.matching_secret(client, presented)
+        if found:
+            clients.note_use(found)
+            return Authenticated(client, method)
+    raise InvalidClient(detail="wrong client secret")
+
+
+def _known(client_id: str) -> Client:
+    client = clients.find(client_id)
+    if client is None:
+        raise InvalidClient(detail="unknown client")
+    if client.is_disabled:
+        raise InvalidClient(detail="the client is disabled")
+    return client

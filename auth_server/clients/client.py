@@ -1,0 +1,301 @@
+"""Clients as rows, and as the immutable values that requests see."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import JSON, Boolean, ForeignKey, String, delete, select, update
+from sqlalchemy.orm import Mapped, mapped_column
+
+from auth_server import config, database
+from auth_server.clients import metadata
+from auth_server.database import Base, Moment
+from auth_server.errors import RefusedInput
+from auth_server.infra import clock, crypto, stamp
+from auth_server.infra.events import Event, record
+
+SHORTEST_CHOSEN_SECRET = 32
+_CLIENT_ID = re.compile(r"[A-Za-z0-9._~:/-]{1,255}\Z")
+_TOUCH_SECRET_EVERY = timedelta(hours=1)
+
+
+class ClientRow(Base):
+    """A registered client; deleted with what it was given."""
+
+    __tablename__ = "client"
+    client_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    details: Mapped[dict[str, Any]] = mapped_column(JSON)
+    made_by_apply: Mapped[bool] = mapped_column(Boolean)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    disabled_at: Mapped[datetime | None] = mapped_column(Moment)
+
+
+class ClientSecretRow(Base):
+    """One of a client's secrets: several may be valid at once, so that they rotate with overlap."""
+
+    __tablename__ = "client_secret"
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    client_id: Mapped[str] = mapped_column(ForeignKey("client.client_id", ondelete="CASCADE"), index=True)
+    digest: Mapped[str] = mapped_column(String(64))
+    prefix: Mapped[str] = mapped_column(String(8))
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    last_used_at: Mapped[datetime | None] = mapped_column(Moment)
+
+
+_CLIENT: Any = ClientRow.__table__
+_SECRET: Any = ClientSecretRow.__table__
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A stored client secret. `prefix` is shown so that people can tell secrets apart."""
+
+    id: str
+    digest: str
+    prefix: str
+    created_at: datetime
+    last_used_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Client:
+    """A client as one process holds it; never changed in place. The names are those of the metadata."""
+
+    client_id: str
+    name: str
+    redirect_uris: tuple[str, ...]
+    grant_types: frozenset[str]
+    scopes: tuple[str, ...]
+    auth_method: str | None
+    """The one registered method; None: the secret is taken by Basic or in the body."""
+    secrets: tuple[Secret, ...]
+    is_disabled: bool
+    is_native: bool
+    first_party: bool
+    require_pkce: bool
+    id_token_claims: str
+    id_token_alg: str
+    optional_scopes: frozenset[str]
+    default_max_age: timedelta | None
+    access_token_ttl: timedelta | None
+    refresh_token_ttl: timedelta
+    refresh_token_idle_ttl: timedelta
+    refresh_token_grace: timedelta
+    details: Mapping[str, Any]
+    created_at: datetime
+
+    @property
+    def is_public(self) -> bool:
+        return self.auth_method == "none"
+
+    def may_use(self, grant_type: str) -> bool:
+        return grant_type in self.grant_types
+
+    def accepts_redirect_uri(self, presented: str) -> bool:
+        """Compare exactly; the port of a loopback address is ignored for public and native clients (RFC 8252 §7.3)."""
+        if presented in self.redirect_uris:
+            return True
+        if not (self.is_public or self.is_native):
+            return False
+        bare = without_loopback_port(presented)
+        return bare is not None and any(without_loopback_port(uri) == bare for uri in self.redirect_uris)
+
+
+def without_loopback_port(uri: str) -> str | None:
+    """Return an http loopback URI with its port cut out, or None when it is no such URI."""
+    found = re.match(r"(http://(?:127\.0\.0\.1|\[::1\]|localhost))(?::(\d{1,5}))?((?:[/?].*)?)\Z", uri, re.ASCII)
+    if not found or not metadata.is_wellformed(uri) or (found[2] and not 0 < int(found[2]) < 65536):
+        return None
+    return found[1] + found[3]
+
+
+def find(client_id: str) -> Client | None:
+    """Return a client, at most a second old, or None."""
+    return _cache.get(client_id) if _CLIENT_ID.match(client_id) else None
+
+
+def listing() -> list[Client]:
+    """Return every client, by id."""
+    ids = [row.client_id for row in database.execute(select(_CLIENT.c.client_id).order_by(_CLIENT.c.client_id))]
+    return [client for client in map(_load, ids) if client]
+
+
+def create(
+    raw: Mapping[str, Any], *, client_id: str | None = None, secret_digest: str | None = None, by_apply: bool = False
+) -> tuple[Client, str | None]:
+    """Register a client; return it with its new secret, or None for public clients and given digests.
+
+    Raises `InvalidClientMetadata`, `InvalidRedirectUri`, or `RefusedInput` for the id.
+    """
+    details = metadata.validate(raw)
+    chosen = client_id or str(uuid.uuid4())
+    if not _CLIENT_ID.match(chosen):
+        raise RefusedInput("a client id has letters, digits and . _ ~ : / - only", "client_id")
+    values = {"client_id": chosen, "details": details, "made_by_apply": by_apply}
+    statement = database.insert(_CLIENT).values(**values, created_at=clock.now(), disabled_at=None)
+    if database.execute(statement.on_conflict_do_nothing(index_elements=["client_id"])).rowcount != 1:
+        raise RefusedInput("this client id is taken", "client_id")
+    raw_secret = None
+    if details.get("token_endpoint_auth_method") != "none":
+        raw_secret = None if secret_digest else crypto.new_alphanumeric_secret()
+        _insert_secret(chosen, secret_digest or crypto.digest(raw_secret or ""), raw_secret)
+    _cache.bump()
+    record(Event.CLIENT_CREATED, client=chosen)
+    return _loaded(chosen), raw_secret
+
+
+def change(client: Client, raw: Mapping[str, Any]) -> Client:
+    """Change the given metadata; a value of None removes a field. Raises as `create`."""
+    merged = {**client.details, **raw}
+    details = metadata.validate({name: value for name, value in merged.items() if value is not None})
+    return replace(client, details)
+
+
+def replace(client: Client, details: Mapping[str, Any]) -> Client:
+    """Set validated metadata as a whole."""
+    database.execute(update(_CLIENT).where(_CLIENT.c.client_id == client.client_id).values(details=dict(details)))
+    _cache.bump()
+    changed = sorted(
+        name for name in {*client.details, *details} if client.details.get(name) != details.get(name)
+    )
+    record(Event.CLIENT_CHANGED, client=client.client_id, changed=changed)
+    return _loaded(client.client_id)
+
+
+def switch(client: Client, *, enabled: bool) -> None:
+    """Disable or enable; `tokens.ending` must end what a disabled client holds."""
+    moment = None if enabled else clock.now()
+    database.execute(update(_CLIENT).where(_CLIENT.c.client_id == client.client_id).values(disabled_at=moment))
+    _cache.bump()
+    record(Event.CLIENT_ENABLED if enabled else Event.CLIENT_DISABLED, client=client.client_id)
+
+
+def remove(client: Client) -> None:
+    """Delete; `tokens.ending` comes first."""
+    database.execute(delete(_CLIENT).where(_CLIENT.c.client_id == client.client_id))
+    _cache.bump()
+    record(Event.CLIENT_DELETED, client=client.client_id)
+
+
+def add_secret(client: Client, digest: str | None = None) -> str | None:
+    """Add a secret beside the present ones and return it, or None when its digest was given."""
+    if client.is_public:
+        raise RefusedInput("a public client has no secret")
+    raw_secret = None if digest else crypto.new_alphanumeric_secret()
+    _insert_secret(client.client_id, digest or crypto.digest(raw_secret or ""), raw_secret)
+    _cache.bump()
+    record(Event.CLIENT_SECRET_ADDED, client=client.client_id)
+    return raw_secret
+
+
+def remove_secret(client: Client, secret_id: str) -> bool:
+    """Remove a secret; False when the client has no such secret."""
+    condition = (_SECRET.c.id == secret_id, _SECRET.c.client_id == client.client_id)
+    if database.execute(delete(_SECRET).where(*condition)).rowcount != 1:
+        return False
+    _cache.bump()
+    record(Event.CLIENT_SECRET_REMOVED, client=client.client_id)
+    return True
+
+
+def secrets_of(client_id: str) -> tuple[Secret, ...]:
+    """Return a client's secrets as the database has them now, oldest first."""
+    columns = [column for column in _SECRET.columns if column.name != "client_id"]
+    rows = database.execute(
+        select(*columns).where(_SECRET.c.client_id == client_id).order_by(_SECRET.c.created_at, _SECRET.c.id)
+    )
+    return tuple(Secret(**row._mapping) for row in rows)
+
+
+def matching_secret(client: Client, presented: str) -> Secret | None:
+    """Return the stored secret that was presented, or None; compares all of them in constant time."""
+    digest = crypto.digest(presented)
+    found = None
+    for secret in client.secrets:
+        if crypto.same(secret.digest, digest):
+            found = secret
+    return found
+
+
+def note_use(secret: Secret) -> None:
+    """Remember that a secret was used; written at most once an hour."""
+    now = clock.now()
+    if secret.last_used_at and now - secret.last_used_at < _TOUCH_SECRET_EVERY:
+        return
+    stale = _SECRET.c.last_used_at.is_(None) | (_SECRET.c.last_used_at < now - _TOUCH_SECRET_EVERY)
+    statement = update(_SECRET).where(_SECRET.c.id == secret.id, stale).values(last_used_at=now)
+    if database.execute(statement).rowcount:
+        _cache.bump()
+
+
+def made_by_apply() -> list[str]:
+    """Return the ids of clients that `apply` made."""
+    rows = database.execute(select(_CLIENT.c.client_id).where(_CLIENT.c.made_by_apply.is_(True)))
+    return [row.client_id for row in rows]
+
+
+def _insert_secret(client_id: str, digest: str, raw_secret: str | None) -> None:
+    database.execute(
+        _SECRET.insert().values(
+            id=str(uuid.uuid4()),
+            client_id=client_id,
+            digest=digest,
+            prefix=(raw_secret or "")[:6],
+            created_at=clock.now(),
+            last_used_at=None,
+        )
+    )
+
+
+def _loaded(client_id: str) -> Client:
+    client = _load(client_id)
+    if client is None:
+        raise LookupError(client_id)
+    return client
+
+
+def _load(client_id: str) -> Client | None:
+    row = database.execute(select(_CLIENT).where(_CLIENT.c.client_id == client_id)).first()
+    return None if row is None else _value(row, secrets_of(client_id))
+
+
+def _value(row: Any, secrets: tuple[Secret, ...]) -> Client:
+    details = row.details
+    settings = config.current()
+
+    def seconds(name: str) -> timedelta | None:
+        return timedelta(seconds=details[name]) if name in details else None
+
+    grace = seconds("refresh_token_grace")
+    is_public = details.get("token_endpoint_auth_method") == "none"
+    return Client(
+        client_id=row.client_id,
+        name=details.get("client_name") or row.client_id,
+        redirect_uris=tuple(details.get("redirect_uris", ())),
+        grant_types=frozenset(details.get("grant_types", ())),
+        scopes=tuple(details.get("scope", "").split()),
+        auth_method=details.get("token_endpoint_auth_method"),
+        secrets=secrets,
+        is_disabled=row.disabled_at is not None,
+        is_native=details.get("application_type") == "native",
+        first_party=details.get("first_party", False),
+        require_pkce=is_public or details.get("require_pkce", details.get("profile") != "oidc"),
+        id_token_claims=details.get("id_token_claims", "scopes"),
+        id_token_alg=details.get("id_token_signed_response_alg", "RS256"),
+        optional_scopes=frozenset(details.get("optional_scopes", "").split()),
+        default_max_age=seconds("default_max_age"),
+        access_token_ttl=seconds("access_token_ttl"),
+        refresh_token_ttl=seconds("refresh_token_ttl") or settings.refresh_token_ttl,
+        refresh_token_idle_ttl=seconds("refresh_token_idle_ttl") or settings.refresh_token_idle_ttl,
+        refresh_token_grace=settings.refresh_token_grace if grace is None else grace,
+        details=details,
+        created_at=row.created_at,
+    )
+
+
+_cache: stamp.Cache[Client] = stamp.Cache("clients", _load)

@@ -1,0 +1,198 @@
+"""Client metadata (RFC 7591 §2, OpenID Connect Registration §2, and ours of CONTRACT 3): one validation for all doors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from auth_server.config import is_loopback
+from auth_server.errors import InvalidClientMetadata, InvalidRedirectUri
+
+GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials")
+AUTH_METHODS = ("client_secret_basic", "client_secret_post", "none")
+DEFAULT_GRANT_TYPES = ["authorization_code", "refresh_token"]
+DEFAULT_SCOPE = "openid profile email offline_access"
+SIGNING_ALGORITHMS = ("RS256", "ES256", "EdDSA")
+_LONGEST_URI = 2000
+_LONGEST_TEXT = 500
+_MOST_URIS = 50
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*\Z")
+_SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,100}\Z")
+_URI_CHARACTERS = re.compile(r"[!#$%&'()+,\-./0-9:;=?@A-Z_a-z~\[\]]+\Z")
+"""RFC 3986 characters without `*`, which only wildcards use."""
+
+
+def validate(raw: Mapping[str, Any], *, defaults: bool = True) -> dict[str, Any]:
+    """Return checked metadata, with defaults filled in when a client is created.
+
+    Raises `InvalidClientMetadata` or `InvalidRedirectUri`; the description names the field and what to change.
+    """
+    unknown = sorted(str(name) for name in raw if name not in _FIELDS)
+    if unknown:
+        raise InvalidClientMetadata("unknown metadata: " + ", ".join(_printable(name) for name in unknown[:5]))
+    checked = {name: _FIELDS[name](name, value) for name, value in raw.items() if value is not None}
+    if defaults:
+        _fill_in(checked)
+    _check_together(checked)
+    return checked
+
+
+def _fill_in(values: dict[str, Any]) -> None:
+    values.setdefault("grant_types", list(DEFAULT_GRANT_TYPES))
+    for_people = "authorization_code" in values["grant_types"]
+    values.setdefault("scope", DEFAULT_SCOPE if for_people else "")
+    values.setdefault("response_types", ["code"] if for_people else [])
+    values.setdefault("redirect_uris", [])
+
+
+def _check_together(values: Mapping[str, Any]) -> None:
+    """Rules between fields."""
+    grants = values.get("grant_types", [])
+    is_public = values.get("token_endpoint_auth_method") == "none"
+    if "authorization_code" in grants and not values.get("redirect_uris"):
+        raise InvalidRedirectUri("redirect_uris: at least one is needed for authorization_code")
+    if "client_credentials" in grants and is_public:
+        raise InvalidClientMetadata("grant_types: client_credentials needs a client with a secret")
+    if is_public and values.get("require_pkce") is False:
+        raise InvalidClientMetadata("require_pkce: false is for confidential clients only")
+    if values.get("refresh_token_rotation") is False:
+        raise InvalidClientMetadata("refresh_token_rotation: false needs sender-constrained tokens, not in this version")
+
+
+def redirect_uri(name: str, value: Any) -> str:
+    """Accept https, http on loopback, and private-use schemes in reverse-domain form (RFC 8252 §7)."""
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_URI or not _URI_CHARACTERS.match(value):
+        raise InvalidRedirectUri(f"{name}: expected an absolute address without spaces or wildcards")
+    scheme, separator, _rest = value.partition(":")
+    if not separator or not _SCHEME.match(scheme):
+        raise InvalidRedirectUri(f"{name}: the scheme is missing or not in lower case")
+    try:
+        parts = urlsplit(value)
+        host, _port = parts.hostname or "", parts.port
+    except ValueError:
+        raise InvalidRedirectUri(f"{name}: malformed host or port") from None
+    if "#" in value or "@" in parts.netloc:
+        raise InvalidRedirectUri(f"{name}: no fragment and no user name may be in it")
+    if scheme in ("https", "http"):
+        if not host or parts.netloc != parts.netloc.lower():
+            raise InvalidRedirectUri(f"{name}: a host is needed, in lower case")
+        if scheme == "http" and not is_loopback(host):
+            raise InvalidRedirectUri(f"{name}: plain http is for localhost and loopback addresses only")
+    elif "." not in scheme:
+        raise InvalidRedirectUri(f"{name}: a private scheme needs a dot, e.g. com.example.app:/callback")
+    return value
+
+
+def is_wellformed(uri: str) -> bool:
+    """Tell whether a presented redirect URI has only characters that a registered one may have."""
+    return len(uri) <= _LONGEST_URI and bool(_URI_CHARACTERS.match(uri)) and "#" not in uri
+
+
+def web_uri(name: str, value: Any) -> str:
+    """Accept a page's address: https, or http on loopback."""
+    checked = redirect_uri(name, value)
+    if not checked.startswith(("https://", "http://")):
+        raise InvalidClientMetadata(f"{name}: expected an https address")
+    return checked
+
+
+def _texts(name: str, value: Any) -> list[str]:
+    if not isinstance(value, list) or len(value) > _MOST_URIS or not all(isinstance(item, str) for item in value):
+        raise InvalidClientMetadata(f"{name}: expected a list of texts")
+    return list(dict.fromkeys(value))
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or len(value) > _LONGEST_TEXT or any(ord(char) < 32 for char in value):
+        raise InvalidClientMetadata(f"{name}: expected a text of at most {_LONGEST_TEXT} characters")
+    return value.strip()
+
+
+def _redirect_uris(name: str, value: Any) -> list[str]:
+    if not isinstance(value, list) or len(value) > _MOST_URIS:
+        raise InvalidRedirectUri(f"{name}: expected a list of addresses")
+    return list(dict.fromkeys(redirect_uri(name, item) for item in value))
+
+
+def _subset_of(*choices: str) -> Callable[[str, Any], list[str]]:
+    def check(name: str, value: Any) -> list[str]:
+        items = _texts(name, value)
+        if not set(items) <= set(choices):
+            raise InvalidClientMetadata(f"{name}: possible are {', '.join(choices)}")
+        return items
+
+    return check
+
+
+def _one_of(*choices: str) -> Callable[[str, Any], str]:
+    def check(name: str, value: Any) -> str:
+        if value not in choices:
+            raise InvalidClientMetadata(f"{name}: possible are {', '.join(choices)}")
+        return str(value)
+
+    return check
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidClientMetadata(f"{name}: expected true or false")
+    return value
+
+
+def _seconds(least: int, most: int) -> Callable[[str, Any], int]:
+    def check(name: str, value: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise InvalidClientMetadata(f"{name}: expected seconds from {least} to {most}")
+        return value
+
+    return check
+
+
+def scope_text(name: str, value: Any) -> str:
+    """Accept scopes separated by spaces (RFC 6749 §3.3), without repetition."""
+    if not isinstance(value, str) or len(value) > 4000:
+        raise InvalidClientMetadata(f"{name}: expected scopes separated by spaces")
+    scopes = list(dict.fromkeys(value.split()))
+    if not all(_SCOPE_TOKEN.match(scope) for scope in scopes):
+        raise InvalidClientMetadata(f"{name}: a scope has a character that RFC 6749 forbids")
+    return " ".join(scopes)
+
+
+def _printable(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]", "?", text)[:60]
+
+
+_FIELDS: dict[str, Callable[[str, Any], Any]] = {
+    "client_name": _text,
+    "client_uri": web_uri,
+    "logo_uri": web_uri,
+    "tos_uri": web_uri,
+    "policy_uri": web_uri,
+    "contacts": _texts,
+    "redirect_uris": _redirect_uris,
+    "post_logout_redirect_uris": _redirect_uris,
+    "application_type": _one_of("web", "native"),
+    "response_types": _subset_of("code"),
+    "grant_types": _subset_of(*GRANT_TYPES),
+    "scope": scope_text,
+    "token_endpoint_auth_method": _one_of(*AUTH_METHODS),
+    "id_token_signed_response_alg": _one_of(*SIGNING_ALGORITHMS),
+    "default_max_age": _seconds(0, 365 * 86400),
+    "require_auth_time": _flag,
+    "subject_type": _one_of("public"),
+    "software_id": _text,
+    "software_version": _text,
+    "require_pkce": _flag,
+    "first_party": _flag,
+    "refresh_token_rotation": _flag,
+    "access_token_ttl": _seconds(30, 3600),
+    "refresh_token_ttl": _seconds(60, 366 * 86400),
+    "refresh_token_idle_ttl": _seconds(60, 366 * 86400),
+    "refresh_token_grace": _seconds(0, 60),
+    "id_token_claims": _one_of("scopes", "minimal"),
+    "optional_scopes": lambda name, value: scope_text(name, " ".join(value) if isinstance(value, list) else value),
+    "profile": _one_of("oauth21", "oidc"),
+}
+FIELDS = frozenset(_FIELDS)
