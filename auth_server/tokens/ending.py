@@ -1,0 +1,148 @@
+"""The only way in which a session, a family or an account's access ends: the table of CONTRACT 6, one verb a row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import update
+
+from auth_server import config, database
+from auth_server.access import consents, roles
+from auth_server.accounts import sessions, users
+from auth_server.clients import client as clients
+from auth_server.clients.client import Client
+from auth_server.infra import clock, once
+from auth_server.infra.events import Event, record
+from auth_server.tokens import models, revocations, store
+
+RESET_LINK = "password-reset"
+"""Purpose of one-time links that set a password."""
+
+_FAMILY: Any = models.Family.__table__
+
+
+def end_session(session_id: str, cause: str) -> bool:
+    """Sign-out, or one session ended by anybody: families born in it end, but for `offline_access`; False when gone."""
+    if not sessions.delete_rows(session_id=session_id):
+        return False
+    _end_families(cause, _FAMILY.c.session_id == session_id, _FAMILY.c.offline.is_(False))
+    record(Event.SESSION_ENDED, session=session_id, cause=cause)
+    return True
+
+
+def end_other_sessions(user_id: str, kept: str) -> int:
+    """End every session of a person but one; return how many."""
+    ended = sessions.delete_rows(user_id=user_id, but=kept)
+    _end_families("session_ended", _FAMILY.c.session_id.in_(ended), _FAMILY.c.offline.is_(False))
+    record(Event.SESSIONS_ENDED, subject=user_id, count=len(ended))
+    return len(ended)
+
+
+def sign_out_everywhere(user_id: str, cause: str) -> tuple[int, int]:
+    """End all sessions, families and one-time links of a person; return how many sessions and families."""
+    ended = sessions.delete_rows(user_id=user_id)
+    families = _end_families(cause, _FAMILY.c.user_id == user_id)
+    once.revoke(RESET_LINK, user_id)
+    record(Event.SESSIONS_ENDED, subject=user_id, count=len(ended), cause=cause)
+    return len(ended), len(families)
+
+
+def password_changed(user_id: str, kept_session: str) -> None:
+    """The signed-in person changed the password: all other sessions end, and all families not born in this one."""
+    sessions.delete_rows(user_id=user_id, but=kept_session)
+    _end_families("password_changed", _FAMILY.c.user_id == user_id, _FAMILY.c.session_id != kept_session)
+    once.revoke(RESET_LINK, user_id)
+
+
+def disable_user(user: users.User) -> None:
+    """Switch an account off and end everything it holds."""
+    roles.keep_an_administrator(user.id)
+    users.disable(user)
+    sign_out_everywhere(user.id, "user_disabled")
+
+
+def delete_user(user: users.User) -> None:
+    """End everything an account holds, then delete it."""
+    roles.keep_an_administrator(user.id)
+    sign_out_everywhere(user.id, "user_deleted")
+    users.remove(user)
+
+
+def disconnect(user_id: str, client_id: str) -> bool:
+    """The person disconnects an app: its consent and families end; False when there was nothing."""
+    had_consent = consents.forget(user_id, client_id)
+    ended = _end_families("disconnected", _FAMILY.c.user_id == user_id, _FAMILY.c.client_id == client_id)
+    record(Event.APP_DISCONNECTED, subject=user_id, client=client_id)
+    return had_consent or bool(ended)
+
+
+def end_family(family_id: str, cause: str) -> bool:
+    """End one family: revocation, reuse or replay; False when it had ended before."""
+    return bool(_end_families(cause, _FAMILY.c.id == family_id))
+
+
+def end_families_of_user(user_id: str, cause: str) -> int:
+    """End every family of a person, and no session; return how many."""
+    return len(_end_families(cause, _FAMILY.c.user_id == user_id))
+
+
+def end_client_tokens(client_id: str, cause: str) -> int:
+    """End what a client holds, its client-credentials tokens too; return how many families."""
+    ended = _end_families(cause, _FAMILY.c.client_id == client_id)
+    revocations.add(revocations.CLIENT, [client_id])
+    return len(ended)
+
+
+def disable_client(client: Client) -> None:
+    """Switch a client off and end what it holds."""
+    clients.switch(client, enabled=False)
+    end_client_tokens(client.client_id, "client_disabled")
+
+
+def delete_client(client: Client) -> None:
+    """End what a client holds, then delete it."""
+    end_client_tokens(client.client_id, "client_deleted")
+    clients.remove(client)
+
+
+def end_all_tokens() -> int:
+    """End every family and refuse every access token issued until now; return how many families."""
+    ended = _end_families("all_revoked", _FAMILY.c.id.is_not(None))
+    revocations.add(revocations.EVERYTHING, ["*"])
+    return len(ended)
+
+
+def end_all_sessions() -> int:
+    """Sign everybody out; return how many sessions. Families with `offline_access` end too: it is an incident."""
+    ended = sessions.delete_rows()
+    _end_families("all_signed_out", _FAMILY.c.id.is_not(None))
+    record(Event.SESSIONS_ENDED, count=len(ended), cause="everybody")
+    return len(ended)
+
+
+def revoke_access_token(claims: dict[str, Any]) -> None:
+    """Refuse one access token from now on (RFC 7009 §2.1)."""
+    revocations.add(revocations.JTI, [claims["jti"]])
+    record(Event.TOKEN_REVOKED, subject=claims["sub"], client=claims["client_id"], jti=claims["jti"])
+
+
+def _end_families(cause: str, *conditions: Any) -> list[str]:
+    """End live families; their access tokens are refused at once at our endpoints. Returns their ids."""
+    statement = update(_FAMILY).where(_FAMILY.c.ended_at.is_(None), *conditions)
+    ended = database.execute(
+        statement.values(ended_at=clock.now(), ended_by=cause).returning(
+            _FAMILY.c.id, _FAMILY.c.user_id, _FAMILY.c.client_id
+        )
+    ).all()
+    revocations.add(revocations.FAMILY, [row.id for row in ended])
+    for row in ended:
+        record(Event.FAMILY_ENDED, subject=row.user_id, client=row.client_id, family=row.id, cause=cause)
+    return [row.id for row in ended]
+
+
+def end_reused_family(family: store.Family, cause: str) -> None:
+    """A credential was presented twice: the family ends, or, by setting, every family of the person."""
+    if config.current().refresh_reuse_revokes == "user":
+        end_families_of_user(family.user_id, cause)
+    else:
+        end_family(family.id, cause)

@@ -1,0 +1,130 @@
+"""The one mint: every access token, refresh token and ID token is made here (DESIGN 1.7)."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from auth_server import config
+from auth_server.access.policy import Target
+from auth_server.accounts.users import Person
+from auth_server.clients.client import Client
+from auth_server.infra import clock, crypto
+from auth_server.infra.events import Event, record
+from auth_server.keys import jose, keyring
+from auth_server.tokens import claims, store
+from auth_server.tokens.store import Family
+
+
+@dataclass(frozen=True)
+class Authorization:
+    """What a token request has proved. For a service `family` and `person` are None: its `sub` is the `client_id`."""
+
+    client: Client
+    grant_type: str
+    scopes: tuple[str, ...]
+    target: Target
+    family: Family | None = None
+    person: Person | None = None
+    refresh_token: str | None = None
+    """The refresh token to answer with, already stored."""
+    nonce: str | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def issue(authorization: Authorization) -> dict[str, Any]:
+    """Make the tokens and return the body of the answer (RFC 6749 §5.1)."""
+    now = clock.now()
+    life = _life(authorization)
+    body_claims = _access_claims(authorization, now, life)
+    access_token = _access_token(authorization.target, body_claims, now + life)
+    body: dict[str, Any] = {
+        "access_token": access_token,
+        "token_type": "Bearer",
+        "expires_in": int(life.total_seconds()),
+        "scope": " ".join(authorization.scopes),
+    }
+    if authorization.refresh_token:
+        body["refresh_token"] = authorization.refresh_token
+    if authorization.person and "openid" in authorization.scopes:
+        body["id_token"] = _id_token(authorization, access_token, now)
+    record(
+        Event.TOKEN_ISSUED,
+        subject=body_claims["sub"],
+        client=authorization.client.client_id,
+        session=body_claims.get("sid", ""),
+        family=body_claims.get("fam", ""),
+        grant_type=authorization.grant_type,
+        scope=body["scope"],
+        aud=body_claims["aud"],
+        jti=body_claims["jti"],
+    )
+    return body
+
+
+def _life(authorization: Authorization) -> timedelta:
+    """The shortest of what the server, the client and the APIs say; never beyond the family's end."""
+    default = config.current().access_token_ttl
+    asked = [authorization.client.access_token_ttl, authorization.target.ttl]
+    chosen = min((life for life in asked if life is not None), default=default)
+    if authorization.family:
+        left = authorization.family.expires_at - clock.now()
+        chosen = max(timedelta(seconds=1), min(chosen, left))
+    return timedelta(seconds=int(chosen.total_seconds()))
+
+
+def _access_claims(authorization: Authorization, now: datetime, life: timedelta) -> dict[str, Any]:
+    """RFC 9068 §2.2. `fam` is ours: the family, by which a revocation finds the token."""
+    audience = authorization.target.audience
+    issued = claims.seconds(now)
+    found: dict[str, Any] = {
+        "iss": config.current().issuer,
+        "sub": authorization.person.id if authorization.person else authorization.client.client_id,
+        "aud": audience[0] if len(audience) == 1 else list(audience),
+        "exp": issued + int(life.total_seconds()),
+        "iat": issued,
+        "jti": str(uuid.uuid4()),
+        "client_id": authorization.client.client_id,
+        "scope": " ".join(authorization.scopes),
+    }
+    family = authorization.family
+    if family:
+        found |= {"sid": family.session_id, "fam": family.id, "auth_time": claims.seconds(family.auth_time)}
+        found |= {"acr": family.acr, "amr": list(family.amr)}
+        found |= claims.memberships(family.user_id, authorization.scopes)
+    return found
+
+
+def _access_token(target: Target, body: dict[str, Any], expires_at: datetime) -> str:
+    if target.token_format == "jwt":  # noqa: S105 - a format's name
+        return jose.sign(body, keyring.signer(target.alg), typ="at+jwt")
+    raw_token = crypto.new_secret()
+    store.add_opaque(raw_token, body, expires_at)
+    return raw_token
+
+
+def _id_token(authorization: Authorization, access_token: str, now: datetime) -> str:
+    """OpenID Connect Core §2; after a refresh with the original `auth_time` and without `nonce` (§12.2)."""
+    family, person, client = authorization.family, authorization.person, authorization.client
+    assert family and person  # noqa: S101 - for the type checker: issue() has checked
+    alg = client.id_token_alg
+    issued = claims.seconds(now)
+    body: dict[str, Any] = {
+        "iss": config.current().issuer,
+        "sub": person.id,
+        "aud": client.client_id,
+        "exp": issued + int(config.current().access_token_ttl.total_seconds()),
+        "iat": issued,
+        "auth_time": claims.seconds(family.auth_time),
+        "acr": family.acr,
+        "amr": list(family.amr),
+        "sid": family.session_id,
+        "at_hash": claims.at_hash(access_token, alg),
+    }
+    if authorization.nonce is not None:
+        body["nonce"] = authorization.nonce
+    if client.id_token_claims == "scopes":
+        body = claims.of_person(person, authorization.scopes) | body
+    return jose.sign(body, keyring.signer(alg))

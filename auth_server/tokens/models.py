@@ -1,0 +1,67 @@
+"""The rows behind grants: families, codes, refresh tokens, opaque access tokens."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import JSON, Boolean, ForeignKey, Integer, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from auth_server.database import Base, Moment
+
+
+class Family(Base):
+    """Everything born from one authorization of a person. Made with the code; kept until its last token has expired."""
+
+    __tablename__ = "family"
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    client_id: Mapped[str] = mapped_column(String(255), index=True)
+    user_id: Mapped[str] = mapped_column(String(36), index=True)
+    session_id: Mapped[str] = mapped_column(String(36), index=True)
+    scope: Mapped[str] = mapped_column(Text)
+    resources: Mapped[list[str]] = mapped_column(JSON)
+    offline: Mapped[bool] = mapped_column(Boolean)
+    auth_time: Mapped[datetime] = mapped_column(Moment)
+    acr: Mapped[str] = mapped_column(String(40))
+    amr: Mapped[list[str]] = mapped_column(JSON)
+    nonce: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    expires_at: Mapped[datetime] = mapped_column(Moment, index=True)
+    last_used_at: Mapped[datetime | None] = mapped_column(Moment)
+    ended_at: Mapped[datetime | None] = mapped_column(Moment)
+    ended_by: Mapped[str | None] = mapped_column(String(40))
+    refresh_window_ends_at: Mapped[datetime | None] = mapped_column(Moment)
+    refresh_count: Mapped[int] = mapped_column(Integer)
+
+
+class AuthorizationCode(Base):
+    """One code, by digest; kept after use so that a replay is noticed, deleted with its family."""
+
+    __tablename__ = "authorization_code"
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    family_id: Mapped[str] = mapped_column(ForeignKey("family.id", ondelete="CASCADE"), index=True)
+    redirect_uri: Mapped[str] = mapped_column(Text)
+    code_challenge: Mapped[str | None] = mapped_column(String(43))
+    expires_at: Mapped[datetime] = mapped_column(Moment)
+    spent_at: Mapped[datetime | None] = mapped_column(Moment)
+
+
+class RefreshToken(Base):
+    """One refresh token of a family, by digest; kept after rotation so that reuse is noticed, deleted with its family."""
+
+    __tablename__ = "refresh_token"
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    family_id: Mapped[str] = mapped_column(ForeignKey("family.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    expires_at: Mapped[datetime] = mapped_column(Moment)
+    rotated_at: Mapped[datetime | None] = mapped_column(Moment)
+    successor_sealed: Mapped[str | None] = mapped_column(Text)
+
+
+class OpaqueAccessToken(Base):
+    """One opaque access token, by digest, with its claims; deleted after it has expired."""
+
+    __tablename__ = "opaque_access_token"
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    claims: Mapped[dict[str, object]] = mapped_column(JSON)
+    expires_at: Mapped[datetime] = mapped_column(Moment, index=True)

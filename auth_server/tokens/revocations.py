@@ -1,0 +1,65 @@
+"""Access tokens that are refused before they expire.
+
+A JWT has no row, so what ends it is an entry that dies with the longest token it concerns. One look-up answers
+"is any of these revoked".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import String, and_, delete, or_, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from auth_server import database
+from auth_server.database import Base, Moment
+from auth_server.infra import clock
+
+JTI, FAMILY, CLIENT, EVERYTHING = "jti", "family", "client", "all"
+LONGEST_TOKEN_LIFE = timedelta(hours=1, minutes=5)
+
+
+class Revocation(Base):
+    """Live access tokens that are refused: one by `jti`, a family's, or all of a client (or of all) up to `before`."""
+
+    __tablename__ = "revocation"
+    kind: Mapped[str] = mapped_column(String(10), primary_key=True)
+    value: Mapped[str] = mapped_column(String(255), primary_key=True)
+    before: Mapped[datetime] = mapped_column(Moment)
+    expires_at: Mapped[datetime] = mapped_column(Moment, index=True)
+
+
+_TABLE: Any = Revocation.__table__
+
+
+def add(kind: str, values: Iterable[str]) -> None:
+    """Refuse from now on what these name; a second entry for the same thing moves its moment forward."""
+    now = clock.now()
+    moments = {"before": now, "expires_at": now + LONGEST_TOKEN_LIFE}
+    rows = [{"kind": kind, "value": value, **moments} for value in values]
+    if rows:
+        statement = database.insert(_TABLE).on_conflict_do_update(index_elements=["kind", "value"], set_=moments)
+        database.execute(statement, rows)
+
+
+def covers(claims: Mapping[str, Any]) -> bool:
+    """Tell whether an access token with these claims is revoked.
+
+    A client-wide entry has only the token's whole seconds to compare: a token of the very second is refused too.
+    """
+    issued = datetime.fromtimestamp(claims["iat"], UTC)
+    conditions = [
+        and_(_TABLE.c.kind == JTI, _TABLE.c.value == claims["jti"]),
+        and_(_TABLE.c.kind == CLIENT, _TABLE.c.value == claims["client_id"], _TABLE.c.before >= issued),
+        and_(_TABLE.c.kind == EVERYTHING, _TABLE.c.before >= issued),
+    ]
+    if claims.get("fam"):
+        conditions.append(and_(_TABLE.c.kind == FAMILY, _TABLE.c.value == claims["fam"]))
+    return database.execute(select(_TABLE.c.kind).where(or_(*conditions)).limit(1)).first() is not None
+
+
+def prune() -> int:
+    """Delete entries whose tokens have all expired; return how many."""
+    return database.execute(delete(_TABLE).where(_TABLE.c.expires_at <= clock.now())).rowcount

@@ -1,0 +1,295 @@
+"""The rows of grants: families, codes and refresh tokens, opaque access tokens. Nothing is decided here but "once".
+
+Codes and refresh tokens are stored by digest. Whatever may happen once is one conditional UPDATE (DESIGN 1.8).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import case, delete, select, update
+
+from auth_server import database
+from auth_server.accounts import sessions, users
+from auth_server.accounts.users import Person
+from auth_server.clients.client import Client
+from auth_server.infra import clock, crypto
+from auth_server.tokens import models
+
+CODE_LIFE = timedelta(seconds=60)
+MOST_REFRESHES = 120
+REFRESH_WINDOW = timedelta(hours=1)
+_SUCCESSOR = "refresh-successor"
+
+_FAMILY: Any = models.Family.__table__
+_CODE: Any = models.AuthorizationCode.__table__
+_REFRESH: Any = models.RefreshToken.__table__
+_OPAQUE: Any = models.OpaqueAccessToken.__table__
+
+
+@dataclass(frozen=True)
+class Family:
+    """Everything born from one authorization, and what was authorized."""
+
+    id: str
+    client_id: str
+    user_id: str
+    session_id: str
+    scopes: tuple[str, ...]
+    resources: tuple[str, ...]
+    offline: bool
+    auth_time: datetime
+    acr: str
+    amr: tuple[str, ...]
+    nonce: str | None
+    created_at: datetime
+    expires_at: datetime
+    last_used_at: datetime | None
+    is_ended: bool
+    refresh_window_ends_at: datetime | None
+    refresh_count: int
+
+
+@dataclass(frozen=True)
+class Code:
+    """A stored code with its family and person. `session_lives`: the sign-in it was born in has not been ended."""
+
+    digest: str
+    redirect_uri: str
+    code_challenge: str | None
+    expires_at: datetime
+    is_spent: bool
+    family: Family
+    person: Person
+    session_lives: bool
+
+
+@dataclass(frozen=True)
+class Refresh:
+    """A stored refresh token with its family and person."""
+
+    digest: str
+    expires_at: datetime
+    rotated_at: datetime | None
+    successor_sealed: str | None
+    family: Family
+    person: Person
+
+
+def new_code(
+    client: Client,
+    session: sessions.Session,
+    *,
+    scopes: Sequence[str],
+    resources: Sequence[str],
+    redirect_uri: str,
+    code_challenge: str | None,
+    nonce: str | None,
+) -> tuple[str, str]:
+    """Begin a family with a code; return the raw code and the family's id."""
+    now = clock.now()
+    family_id = str(uuid.uuid4())
+    family = {
+        "id": family_id,
+        "client_id": client.client_id,
+        "user_id": session.user_id,
+        "session_id": session.id,
+        "scope": " ".join(scopes),
+        "resources": list(resources),
+        "offline": "offline_access" in scopes,
+        "auth_time": session.auth_time,
+        "acr": session.acr,
+        "amr": list(session.amr),
+        "nonce": nonce,
+        "created_at": now,
+        "expires_at": now + client.refresh_token_ttl,
+        "refresh_count": 0,
+    }
+    raw_code = crypto.new_secret()
+    code = {"family_id": family_id, "redirect_uri": redirect_uri, "code_challenge": code_challenge}
+    database.execute(_FAMILY.insert().values(family))
+    database.execute(_CODE.insert().values(**code, digest=crypto.digest(raw_code), expires_at=now + CODE_LIFE))
+    return raw_code, family_id
+
+
+def find_code(presented: str) -> Code | None:
+    """Return a stored code, spent and expired ones too, or None."""
+    columns = (*_CODE.columns, *_FAMILY.columns, *users.PERSON_COLUMNS, sessions.TABLE.c.id.label("live_session"))
+    joined = (
+        select(*columns)
+        .join(_FAMILY, _FAMILY.c.id == _CODE.c.family_id)
+        .join(users.TABLE, users.TABLE.c.id == _FAMILY.c.user_id)
+        .outerjoin(sessions.TABLE, sessions.TABLE.c.id == _FAMILY.c.session_id)
+    )
+    row = database.execute(joined.where(_CODE.c.digest == crypto.digest(presented))).first()
+    if row is None:
+        return None
+    values = row._mapping
+    return Code(
+        digest=values[_CODE.c.digest],
+        redirect_uri=values[_CODE.c.redirect_uri],
+        code_challenge=values[_CODE.c.code_challenge],
+        expires_at=values[_CODE.c.expires_at],
+        is_spent=values[_CODE.c.spent_at] is not None,
+        family=_family(values),
+        person=users.person(row),
+        session_lives=row.live_session is not None,
+    )
+
+
+def spend_code(code: Code) -> bool:
+    """Spend a code once; False when somebody was faster."""
+    condition = (_CODE.c.digest == code.digest, _CODE.c.spent_at.is_(None))
+    return database.execute(update(_CODE).where(*condition).values(spent_at=clock.now())).rowcount == 1
+
+
+def new_refresh_token(family: Family, idle_life: timedelta) -> str:
+    """Add the first refresh token of a family and return it."""
+    raw_token = crypto.new_secret()
+    _insert_refresh_token(family, raw_token, idle_life)
+    return raw_token
+
+
+def find_refresh_token(presented: str) -> Refresh | None:
+    """Return a stored refresh token, rotated and expired ones too, or None."""
+    joined = (
+        select(*_REFRESH.columns, *_FAMILY.columns, *users.PERSON_COLUMNS)
+        .join(_FAMILY, _FAMILY.c.id == _REFRESH.c.family_id)
+        .join(users.TABLE, users.TABLE.c.id == _FAMILY.c.user_id)
+    )
+    row = database.execute(joined.where(_REFRESH.c.digest == crypto.digest(presented))).first()
+    if row is None:
+        return None
+    values = row._mapping
+    return Refresh(
+        digest=values[_REFRESH.c.digest],
+        expires_at=values[_REFRESH.c.expires_at],
+        rotated_at=values[_REFRESH.c.rotated_at],
+        successor_sealed=values[_REFRESH.c.successor_sealed],
+        family=_family(values),
+        person=users.person(row),
+    )
+
+
+def rotate(found: Refresh, presented: str, *, idle_life: timedelta, grace: timedelta) -> str | None:
+    """Replace a refresh token by its one successor and return that; None when somebody was faster.
+
+    With a grace, the successor is kept sealed under a key that only the presented token gives.
+    """
+    raw_token = crypto.new_secret()
+    sealed = crypto.seal_with_secret(presented, raw_token.encode(), _SUCCESSOR) if grace else None
+    condition = (_REFRESH.c.digest == found.digest, _REFRESH.c.rotated_at.is_(None))
+    statement = update(_REFRESH).where(*condition).values(rotated_at=clock.now(), successor_sealed=sealed)
+    if database.execute(statement).rowcount != 1:
+        return None
+    _insert_refresh_token(found.family, raw_token, idle_life)
+    return raw_token
+
+
+def same_successor(found: Refresh, presented: str, grace: timedelta) -> str | None:
+    """Return the successor again within the grace after rotation, while it is itself unused; otherwise None."""
+    if not grace or not found.rotated_at or not found.successor_sealed or clock.now() > found.rotated_at + grace:
+        return None
+    successor = crypto.unseal_with_secret(presented, found.successor_sealed, _SUCCESSOR).decode()
+    unused = (_REFRESH.c.digest == crypto.digest(successor), _REFRESH.c.rotated_at.is_(None))
+    return successor if database.execute(select(_REFRESH.c.digest).where(*unused)).first() else None
+
+
+def note_use(family: Family, *, refreshed: bool = False) -> None:
+    """Remember that a family was used just now, and count refreshes in windows of an hour."""
+    now = clock.now()
+    values: dict[str, Any] = {"last_used_at": now}
+    if refreshed:
+        over = _FAMILY.c.refresh_window_ends_at.is_(None) | (_FAMILY.c.refresh_window_ends_at <= now)
+        values["refresh_count"] = case((over, 1), else_=_FAMILY.c.refresh_count + 1)
+        values["refresh_window_ends_at"] = case(
+            (over, now + REFRESH_WINDOW), else_=_FAMILY.c.refresh_window_ends_at
+        )
+    database.execute(update(_FAMILY).where(_FAMILY.c.id == family.id).values(values))
+
+
+def seconds_until_refresh(family: Family) -> int:
+    """Return 0 while the family may refresh, otherwise the seconds until its window ends (CONTRACT 9)."""
+    ends_at = family.refresh_window_ends_at
+    now = clock.now()
+    if ends_at is None or ends_at <= now or family.refresh_count < MOST_REFRESHES:
+        return 0
+    return max(1, int((ends_at - now).total_seconds()) + 1)
+
+
+def add_opaque(raw_token: str, claims: Mapping[str, Any], expires_at: datetime) -> None:
+    """Store an opaque access token by digest, with its claims."""
+    row = {"digest": crypto.digest(raw_token), "claims": dict(claims), "expires_at": expires_at}
+    database.execute(_OPAQUE.insert().values(row))
+
+
+def find_opaque(presented: str) -> dict[str, Any] | None:
+    """Return the claims of a live opaque access token, or None."""
+    condition = (_OPAQUE.c.digest == crypto.digest(presented), _OPAQUE.c.expires_at > clock.now())
+    found = database.execute(select(_OPAQUE.c.claims).where(*condition)).scalar()
+    return None if found is None else dict(found)
+
+
+def find_family(family_id: str) -> Family | None:
+    """Return a family by id, or None."""
+    row = database.execute(select(_FAMILY).where(_FAMILY.c.id == family_id)).first()
+    return None if row is None else _family(row._mapping)
+
+
+def families_of(user_id: str) -> list[Family]:
+    """Return the person's live families that have produced tokens, the most recently used first."""
+    condition = (
+        _FAMILY.c.user_id == user_id,
+        _FAMILY.c.ended_at.is_(None),
+        _FAMILY.c.expires_at > clock.now(),
+        _FAMILY.c.last_used_at.is_not(None),
+    )
+    statement = select(_FAMILY).where(*condition).order_by(_FAMILY.c.last_used_at.desc())
+    return [_family(row._mapping) for row in database.execute(statement)]
+
+
+def prune() -> int:
+    """Delete what nobody can present any more; return how many families went."""
+    now = clock.now()
+    database.execute(delete(_OPAQUE).where(_OPAQUE.c.expires_at <= now))
+    unborn = _FAMILY.c.last_used_at.is_(None) & (_FAMILY.c.created_at <= now - timedelta(hours=2))
+    gone = delete(_FAMILY).where((_FAMILY.c.expires_at <= now - timedelta(hours=2)) | unborn)
+    return database.execute(gone).rowcount
+
+
+def _insert_refresh_token(family: Family, raw_token: str, idle_life: timedelta) -> None:
+    now = clock.now()
+    row = {
+        "digest": crypto.digest(raw_token),
+        "family_id": family.id,
+        "created_at": now,
+        "expires_at": min(now + idle_life, family.expires_at),
+    }
+    database.execute(_REFRESH.insert().values(row))
+
+
+def _family(values: Any) -> Family:
+    columns = _FAMILY.c
+    return Family(
+        id=values[columns.id],
+        client_id=values[columns.client_id],
+        user_id=values[columns.user_id],
+        session_id=values[columns.session_id],
+        scopes=tuple(values[columns.scope].split()),
+        resources=tuple(values[columns.resources]),
+        offline=values[columns.offline],
+        auth_time=values[columns.auth_time],
+        acr=values[columns.acr],
+        amr=tuple(values[columns.amr]),
+        nonce=values[columns.nonce],
+        created_at=values[columns.created_at],
+        expires_at=values[columns.expires_at],
+        last_used_at=values[columns.last_used_at],
+        is_ended=values[columns.ended_at] is not None,
+        refresh_window_ends_at=values[columns.refresh_window_ends_at],
+        refresh_count=values[columns.refresh_count],
+    )
