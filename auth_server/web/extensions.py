@@ -1,0 +1,79 @@
+"""Flask-Limiter, the coarse first wall (CONTRACT 9): per process, or shared through Redis with a fallback in memory.
+
+The counters of record of guess limits are in the database, see `infra.limits`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask, Response, request
+from flask_limiter import Limiter
+from flask_limiter.errors import RateLimitExceeded
+
+from auth_server import config
+from auth_server.accounts.sign_in import address_bucket
+from auth_server.errors import PageError, TemporarilyUnavailable
+from auth_server.infra import crypto, events
+from auth_server.web import surface
+
+_REDIS_TIMEOUT_SECONDS = 0.2
+
+
+def make_limiter(settings: config.Settings) -> Limiter:
+    """Return the limiter of one application."""
+    options: dict[str, Any] = {"storage_uri": "memory://"}
+    if settings.redis_url:
+        timeouts = {"socket_connect_timeout": _REDIS_TIMEOUT_SECONDS, "socket_timeout": _REDIS_TIMEOUT_SECONDS}
+        options = {"storage_uri": settings.redis_url, "storage_options": timeouts, "in_memory_fallback_enabled": True}
+    logging.getLogger("flask-limiter").setLevel(logging.ERROR)
+    return Limiter(_address, strategy="fixed-window", swallow_errors=False, **options)
+
+
+def limit_refused(limiter: Limiter, rate: config.Rate | None) -> Callable[[Any], Any]:
+    """Limit refused requests to a machine endpoint, per address and per (client, address); never per client alone."""
+    if rate is None:
+        return lambda view: view
+    per_address = limiter.shared_limit(str(rate), "refused", key_func=_address, deduct_when=_was_refused)
+    per_client = limiter.shared_limit(
+        str(rate), "refused-client", key_func=_client_and_address, deduct_when=_was_refused
+    )
+    return lambda view: per_address(per_client(view))
+
+
+def limit_created(limiter: Limiter, rate: config.Rate | None) -> Callable[[Any], Any]:
+    """Limit requests of strangers that create rows, per address."""
+    if rate is None:
+        return lambda view: view
+    return limiter.shared_limit(str(rate), "created", key_func=_address)  # type: ignore[no-any-return]
+
+
+def _address() -> str:
+    return address_bucket(events.context().address)
+
+
+def _client_and_address() -> str:
+    named = request.authorization.username if request.authorization else request.form.get("client_id")
+    return crypto.digest(f"{named}|{_address()}")
+
+
+def _was_refused(response: Response) -> bool:
+    return response.status_code >= 400
+
+
+
+
+def setup_limits(app: Flask, limiter: Limiter) -> None:
+    limiter.init_app(app)
+
+    @app.errorhandler(RateLimitExceeded)
+    def too_many(error: RateLimitExceeded) -> Response:
+        from auth_server.web import errors
+
+        seconds = error.limit.limit.get_expiry() if error.limit else 60
+        if surface.is_for_machines(request.path):
+            refusal = TemporarilyUnavailable("too many refused requests; wait", retry_after_seconds=seconds)
+            return errors.protocol_error(refusal)
+        return errors.page_error(PageError("rate_limited", 429, retry_after_seconds=seconds))

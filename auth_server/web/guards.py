@@ -1,0 +1,83 @@
+"""What a request must satisfy before a view sees it: the right host, a sane size, a signed-in person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+from urllib.parse import quote, urlsplit
+
+from flask import Flask, Response, abort, redirect, request
+
+from auth_server import config
+from auth_server.accounts.sessions import Session
+from auth_server.errors import PageError
+from auth_server.web import session, surface
+
+LOGIN_PATH = "/login"
+_LONGEST_QUERY = 16_384
+_LARGEST_BODY = 64 * 1024
+_MOST_FIELDS = 100
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def setup_guards(app: Flask) -> None:
+    app.config.update(
+        MAX_CONTENT_LENGTH=_LARGEST_BODY, MAX_FORM_MEMORY_SIZE=_LARGEST_BODY, MAX_FORM_PARTS=_MOST_FIELDS
+    )
+
+    @app.before_request
+    def check_size_and_host() -> Response | None:
+        if len(request.query_string) > _LONGEST_QUERY:
+            abort(414)
+        return None if surface.is_for_machines(request.path) else _check_host()
+
+
+def _check_host() -> Response | None:
+    """A page asked under another host than the issuer's: the browser goes to the issuer, a form is refused."""
+    if request.host == config.current().issuer_host:
+        return None
+    if request.method not in ("GET", "HEAD"):
+        raise PageError("invalid_request", 421, detail="form sent to a foreign host")
+    query = "?" + request.query_string.decode("latin-1") if request.query_string else ""
+    return redirect(config.current().url(quote(request.path)) + query, 302)  # type: ignore[return-value]
+
+
+def signed_in(view: Callable[P, R]) -> Callable[P, R | Response]:
+    """Let only signed-in people see a page; others sign in first and come back."""
+
+    @wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R | Response:
+        if session.current() is None:
+            return to_login(request.full_path.rstrip("?") if request.method == "GET" else request.path)
+        return view(*args, **kwargs)
+
+    return guarded
+
+
+def the_session() -> Session:
+    """Return the session of a page behind `signed_in`."""
+    found = session.current()
+    if found is None:
+        abort(401)
+    return found
+
+
+def to_login(then: str) -> Response:
+    """Send the browser to the login page, and back afterwards."""
+    return redirect(f"{LOGIN_PATH}?next={quote(then, safe='')}", 303)  # type: ignore[return-value]
+
+
+def safe_next(target: str, default: str = "/account") -> str:
+    """Return a local path to go on to; anything else is the default (ASVS 3.7.2)."""
+    if not target.startswith("/") or target.startswith(("//", "/\\")) or len(target) > 4000:
+        return default
+    if "\\" in target or any(ord(char) < 33 or ord(char) > 126 for char in target):
+        return default
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return default
+    return default if parts.scheme or parts.netloc or target.startswith(LOGIN_PATH) else target

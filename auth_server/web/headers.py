@@ -1,0 +1,49 @@
+"""Security headers on every answer (DESIGN 8.7)."""
+
+from __future__ import annotations
+
+from flask import Flask, Response, request
+
+from auth_server import config
+from auth_server.web import surface
+
+_CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+_YEAR_SECONDS = 365 * 86400
+
+
+def setup_headers(app: Flask) -> None:
+    app.after_request(protect)
+
+
+def protect(response: Response) -> Response:
+    """Add the headers; a view's own Cache-Control stays."""
+    headers = response.headers
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Referrer-Policy"] = "same-origin"
+    if "Cache-Control" not in headers:
+        headers["Cache-Control"] = "no-store"
+    if config.current().is_https:
+        headers["Strict-Transport-Security"] = f"max-age={_YEAR_SECONDS}"
+    if surface.is_for_machines(request.path):
+        headers["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'"
+        return response
+    if not surface.is_static(request.path):
+        headers.add("Vary", "Cookie")
+    _protect_page(response)
+    return response
+
+
+def _protect_page(response: Response) -> None:
+    headers = response.headers
+    headers["X-Frame-Options"] = "DENY"
+    headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(), payment=()"
+    if surface.is_flow_page(request.path):
+        # No form-action here: Chromium checks it against the redirect to the app that follows a form. And no
+        # Cross-Origin-Opener-Policy: apps that open the flow in a pop-up would lose the window.
+        headers["Content-Security-Policy"] = _CSP
+        return
+    headers["Content-Security-Policy"] = _CSP + "; form-action 'self'"
+    headers["Cross-Origin-Opener-Policy"] = "same-origin"

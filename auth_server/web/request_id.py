@@ -1,0 +1,57 @@
+"""The request id, and who asks from where: the context that every log line and audit record of a request carries."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+
+from flask import Flask, Response, request
+
+from auth_server import config
+from auth_server.infra import events
+from auth_server.infra.events import Context
+
+HEADER = "X-Request-Id"
+
+
+def setup_request_id(app: Flask) -> None:
+    """Begin each request with a context of its own, and answer with its id."""
+
+    @app.before_request
+    def begin() -> None:
+        events.begin(Context(request_id=secrets.token_hex(8), address=client_address(), actor_kind=""))
+
+    app.after_request(mark)
+
+
+def mark(response: Response) -> Response:
+    response.headers[HEADER] = events.context().request_id
+    return response
+
+
+def client_address() -> str:
+    """Return the caller's address; `X-Forwarded-For` counts only from a trusted proxy, read from the right."""
+    peer = request.remote_addr or ""
+    trusted = config.current().trusted_proxies
+    if not trusted or not _is_within(peer, trusted):
+        return peer
+    for hop in reversed(request.headers.get("X-Forwarded-For", "").split(",")):
+        candidate = hop.strip()
+        if not _is_address(candidate):
+            return peer
+        peer = candidate
+        if not _is_within(candidate, trusted):
+            break
+    return peer
+
+
+def _is_within(address: str, networks: tuple[config.Network, ...]) -> bool:
+    return _is_address(address) and any(ipaddress.ip_address(address) in network for network in networks)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
