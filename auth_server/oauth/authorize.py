@@ -1,0 +1,175 @@
+"""The authorization endpoint: a dispatcher. Every step comes back here, and the next one is decided from stored state."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from flask import Blueprint, Response, redirect, request
+from flask_limiter import Limiter
+
+from auth_server import config
+from auth_server.access import policy
+from auth_server.accounts import users
+from auth_server.accounts.sessions import Session
+from auth_server.errors import (
+    AccessDenied,
+    AccountSelectionRequired,
+    ConsentRequired,
+    LoginRequired,
+    PageError,
+    ProtocolError,
+)
+from auth_server.infra import clock
+from auth_server.infra.events import Event, record
+from auth_server.oauth import authorization_request, consent, response
+from auth_server.oauth.authorization_request import PATH, AuthorizationRequest, Refused
+from auth_server.tokens import store
+from auth_server.web import browser, csrf, extensions, guards, session
+
+
+class Step(Enum):
+    """What is missing before the answer."""
+
+    SIGN_IN = "sign_in"
+    CHOOSE_ACCOUNT = "choose_account"
+    CONSENT = "consent"
+    ANSWER = "answer"
+
+
+def _instead_of(step: Step) -> ProtocolError:
+    """Return what `prompt=none` gets instead of a page (OpenID Connect Core §3.1.2.6)."""
+    if step is Step.CONSENT:
+        return ConsentRequired("the person has not allowed this yet")
+    if step is Step.CHOOSE_ACCOUNT:
+        return AccountSelectionRequired("the person must choose an account")
+    return LoginRequired("nobody is signed in, or the sign-in is not the one that was asked for")
+
+
+def setup_authorize(blueprint: Blueprint, limiter: Limiter) -> None:
+    csrf.exempt((PATH, "POST"))  # a request may be posted by the app's page; the consent form checks its own token
+    limited = extensions.limit_created(limiter, config.current().create_rate_limit)
+    begin = limited(_begin)
+
+    def authorize() -> Response:
+        flow = request.args.get("flow")
+        try:
+            if flow is None:
+                return begin()  # type: ignore[no-any-return]
+            found = authorization_request.load(flow, browser.digest())
+            return _answer_consent(found) if request.method == "POST" else go_on(found)
+        except Refused as refused:
+            return refuse(refused)
+
+    blueprint.add_url_rule(PATH, "authorize", authorize, methods=["GET", "POST"])
+
+
+def _begin() -> Response:
+    try:
+        found = authorization_request.receive()
+        if request.method == "POST":  # a cross-site POST carries no cookie: the browser is bound at the GET that follows
+            return redirect(authorization_request.save(found, None).url, 303)  # type: ignore[return-value]
+        return go_on(found)
+    except Refused as refused:
+        return refuse(refused)
+
+
+def go_on(found: AuthorizationRequest) -> Response:
+    """Take the next step, or answer."""
+    here = session.current()
+    step = next_step(found, here)
+    if step is Step.ANSWER and here:
+        return _grant(found, here)
+    if "none" in found.prompts:
+        raise _refused(found, _instead_of(step))
+    if found.id is None:
+        found = authorization_request.save(found, browser.digest())
+        if step is Step.CONSENT:
+            return redirect(found.url, 303)  # type: ignore[return-value]
+    if step is Step.CONSENT and here:
+        return consent.page(found, here, _scopes(found, here), _account(here))
+    return guards.to_login(found.url)
+
+
+def next_step(found: AuthorizationRequest, here: Session | None) -> Step:
+    """Decide what is missing, from the request and the session alone."""
+    if here is None or _must_sign_in_again(found, here):
+        return Step.SIGN_IN
+    fresh = here.auth_time >= found.created_at
+    if found.hinted_sub is not None and found.hinted_sub != here.user_id:
+        if fresh:  # the person insists on another account than the app expects
+            raise _refused(found, _instead_of(Step.SIGN_IN))
+        return Step.SIGN_IN
+    if "select_account" in found.prompts and found.chosen_session != here.id and not fresh:
+        return Step.CHOOSE_ACCOUNT
+    return Step.ANSWER if consent.covered(found, here, _scopes(found, here)) else Step.CONSENT
+
+
+def refuse(refused: Refused) -> Response:
+    """Tell the app by redirect what is wrong (RFC 6749 §4.1.2.1)."""
+    error = refused.error
+    record(
+        Event.AUTHORIZATION_REFUSED,
+        client=refused.client.client_id,
+        reason=(error.detail or error.description)[:255],
+        error=error.code,
+    )
+    parameters = response.error_parameters(error)
+    return response.respond(refused.redirect_uri, refused.mode, refused.state, parameters, refused.client.name)
+
+
+def _must_sign_in_again(found: AuthorizationRequest, here: Session) -> bool:
+    """`prompt=login` and `max_age` want a sign-in that is newer than the request (OpenID Connect Core §3.1.2.1)."""
+    if here.auth_time >= found.created_at:
+        return False
+    too_old = found.max_age is not None and clock.now() - here.auth_time > found.max_age
+    return "login" in found.prompts or too_old
+
+
+def _answer_consent(found: AuthorizationRequest) -> Response:
+    csrf.require_token()
+    here = session.current()
+    if here is None or next_step(found, here) is not Step.CONSENT:
+        return redirect(found.url, 303)  # type: ignore[return-value]
+    try:
+        return consent.answer(found, here, _scopes(found, here)) or redirect(found.url, 303)  # type: ignore[return-value]
+    except Refused:
+        _close(found)
+        raise
+
+
+def _grant(found: AuthorizationRequest, here: Session) -> Response:
+    scopes = consent.granted(found, here, _scopes(found, here))
+    _close(found)
+    code, family_id = store.new_code(
+        found.client,
+        here,
+        scopes=scopes,
+        resources=policy.target(scopes, found.resources).resources,
+        redirect_uri=found.redirect_uri,
+        code_challenge=found.code_challenge,
+        nonce=found.nonce,
+    )
+    record(Event.CODE_ISSUED, subject=here.user_id, client=found.client.client_id, family=family_id)
+    return response.respond(found.redirect_uri, found.response_mode, found.state, {"code": code}, found.client.name)
+
+
+def _close(found: AuthorizationRequest) -> None:
+    if not authorization_request.close(found):
+        raise PageError("flow_expired", restart_url=authorization_request.restart_url(found.params), detail="finished")
+
+
+def _scopes(found: AuthorizationRequest, here: Session) -> tuple[str, ...]:
+    """Return the requested scopes that this person may have."""
+    scopes = policy.scopes_for_person(here.user_id, found.scopes)
+    if found.scopes and not scopes:
+        raise _refused(found, AccessDenied("this person may not use any of the requested scopes"))
+    return scopes
+
+
+def _account(here: Session) -> dict[str, str]:
+    user = users.find(here.user_id)
+    return {"name": user.name, "email": user.email} if user else {"name": "", "email": ""}
+
+
+def _refused(found: AuthorizationRequest, error: ProtocolError) -> Refused:
+    return Refused(error, found.client, found.redirect_uri, found.response_mode, found.state)

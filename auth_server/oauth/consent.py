@@ -1,0 +1,153 @@
+"""Consent: whether the person must be asked, the page, and the answer (UX USR-12, 13, 15, 16)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from flask import Response, render_template, request
+
+from auth_server.access import apis, consents
+from auth_server.accounts.sessions import Session
+from auth_server.config import is_loopback
+from auth_server.errors import AccessDenied, PageError
+from auth_server.infra.events import Event, record
+from auth_server.oauth import authorization_request
+from auth_server.oauth.authorization_request import AuthorizationRequest, Refused
+from auth_server.web import guards
+from auth_server.web.i18n import gettext as _
+
+
+@dataclass(frozen=True)
+class Permission:
+    """One line of the page."""
+
+    scope: str
+    title: str
+    description: str
+    sensitive: bool
+    new: bool
+    optional: bool
+    checked: bool = True
+
+
+def covered(found: AuthorizationRequest, session: Session, scopes: tuple[str, ...]) -> bool:
+    """Tell whether nothing needs to be asked: answered in this session, first-party, or remembered (DESIGN 8.5)."""
+    if found.consented_session == session.id:
+        return True
+    if "consent" in found.prompts:
+        return False
+    if found.client.first_party:
+        return True
+    if not found.redirect_uri.startswith(("https://", "http://")):
+        return False  # any app on the device may claim a private scheme: never silently (RFC 8252 §8.6)
+    given = consents.find(session.user_id, found.client.client_id)
+    return given is not None and set(scopes) - found.client.optional_scopes <= given.scopes
+
+
+def granted(found: AuthorizationRequest, session: Session, scopes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what may be granted now that consent is covered: the person may have unticked optional scopes."""
+    if found.consented_session == session.id:
+        return tuple(scope for scope in scopes if scope in found.consented_scopes)
+    if found.client.first_party or not found.client.optional_scopes:
+        return scopes
+    given = consents.find(session.user_id, found.client.client_id)
+    return tuple(scope for scope in scopes if given and scope in given.scopes)
+
+
+def page(found: AuthorizationRequest, session: Session, scopes: tuple[str, ...], account: dict[str, str]) -> Response:
+    """Show the page."""
+    given = consents.find(session.user_id, found.client.client_id)
+    held = given.scopes if given else frozenset()
+    asked = [_permission(scope, found, new=bool(given) and scope not in held) for scope in scopes if scope != "openid"]
+    fresh = [permission for permission in asked if permission.new]
+    kind, host = _destination(found.redirect_uri)
+    text = render_template(
+        "oauth/consent.html",
+        app={
+            "name": found.client.name,
+            "initials": initials(found.client.name),
+            "unverified": False,
+            "team": found.client.first_party,
+        },
+        account=account,
+        permissions=fresh if fresh and "consent" not in found.prompts else asked,
+        resources=[],
+        redirect_kind=kind,
+        redirect_host=host,
+        fields=[],
+    )
+    return Response(text, content_type="text/html; charset=utf-8")
+
+
+def answer(found: AuthorizationRequest, session: Session, scopes: tuple[str, ...]) -> Response | None:
+    """Take the person's decision; None: allowed, go on. Raises `Refused` with `access_denied`."""
+    decision = request.form.get("decision", "")
+    if decision == "switch":
+        return guards.to_login(found.url)
+    if decision == "deny":
+        record(Event.CONSENT_DENIED, subject=session.user_id, client=found.client.client_id)
+        refusal = AccessDenied("the person did not allow it")
+        raise Refused(refusal, found.client, found.redirect_uri, found.response_mode, found.state)
+    if decision != "allow":
+        raise PageError("invalid_request", detail="consent without a decision")
+    given = consents.find(session.user_id, found.client.client_id)
+    held = given.scopes if given else frozenset()
+    ticked = set(request.form.getlist("scope"))
+    shown_before = held & found.client.optional_scopes
+    allowed = [
+        scope
+        for scope in scopes
+        if scope not in found.client.optional_scopes or scope in ticked or scope in shown_before
+    ]
+    consents.grant(session.user_id, found.client.client_id, allowed)
+    authorization_request.note_consent(found, session, allowed)
+    return None
+
+
+def initials(name: str) -> str:
+    """Return one or two letters that stand for an app without a logo."""
+    words = [word for word in name.split() if word[:1].isalnum()]
+    return "".join(word[0] for word in words[:2]).upper() or "?"
+
+
+def title_of(scope: str) -> str:
+    """Return what a scope means, in words for people."""
+    titles = {
+        "openid": _("Know who you are"),
+        "profile": _("See your name and profile"),
+        "email": _("See your e-mail address"),
+        "address": _("See your postal address"),
+        "phone": _("See your phone number"),
+        "groups": _("See which groups you belong to"),
+        "roles": _("See which roles you have"),
+        "offline_access": _("Stay connected when you are away"),
+    }
+    api = apis.register().by_scope.get(scope)
+    return titles.get(scope) or (api.scopes[scope] if api else scope)
+
+
+def _permission(scope: str, found: AuthorizationRequest, *, new: bool) -> Permission:
+    api = apis.register().by_scope.get(scope)
+    description = api.name if api else ""
+    if scope == "offline_access":
+        days = found.client.refresh_token_idle_ttl.days
+        description = _("Until you disconnect it, or after %(days)s days without use.") % {"days": days}
+    return Permission(
+        scope=scope,
+        title=title_of(scope),
+        description=description,
+        sensitive=scope == "offline_access",
+        new=new,
+        optional=scope in found.client.optional_scopes,
+    )
+
+
+def _destination(redirect_uri: str) -> tuple[str, str]:
+    """Return the kind and name of the place the browser goes to."""
+    parts = urlsplit(redirect_uri)
+    if parts.scheme not in ("http", "https"):
+        return "app", parts.scheme
+    if parts.scheme == "http" and is_loopback(parts.hostname or ""):
+        return "local", parts.netloc
+    return "web", parts.netloc

@@ -1,0 +1,92 @@
+"""The authorization code grant with PKCE (OAuth 2.1 §4.1, RFC 7636)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+
+from auth_server.clients.client import Client
+from auth_server.errors import InvalidGrant, InvalidRequest
+from auth_server.infra import clock, crypto
+from auth_server.infra.events import Event, record
+from auth_server.oauth.grants import base
+from auth_server.tokens import ending, store
+from auth_server.tokens.issuing import Authorization
+from auth_server.tokens.store import Code
+
+_VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}\Z")
+
+
+class AuthorizationCodeGrant(base.TokenGrant):
+    GRANT_TYPE = "authorization_code"
+
+    def authorize(self, client: Client, fields: dict[str, str]) -> Authorization:
+        """A wrong client leaves the code alone; a wrong verifier or redirect URI spends it (CONTRACT 6)."""
+        presented = base.required(fields, "code")
+        code = store.find_code(presented)
+        if code is None or code.family.client_id != client.client_id:
+            raise InvalidGrant(base.UNKNOWN, detail="unknown or foreign code")
+        scopes, target = base.narrowed(client, code.family, None)
+        if code.is_spent or not store.spend_code(code):
+            _replayed(code)
+            raise InvalidGrant("the code was used before", detail="code replayed: its family has ended")
+        _check_life(code)
+        _check_redirect_uri(code, fields)
+        check_verifier(code.code_challenge, fields.get("code_verifier"))
+        refresh_token = None
+        if client.may_use("refresh_token"):
+            refresh_token = store.new_refresh_token(code.family, client.refresh_token_idle_ttl)
+        store.note_use(code.family)
+        return Authorization(
+            client=client,
+            grant_type=self.GRANT_TYPE,
+            scopes=scopes,
+            target=target,
+            family=code.family,
+            person=code.person,
+            refresh_token=refresh_token,
+            nonce=code.family.nonce,
+        )
+
+
+def check_verifier(challenge: str | None, verifier: str | None) -> None:
+    """Compare verifier and S256 challenge (RFC 7636 §4.6); raise `InvalidGrant` or `InvalidRequest`."""
+    if challenge is None:
+        if verifier is not None:  # RFC 9700 §4.8.2: somebody stripped the challenge
+            raise InvalidGrant("code_verifier was sent, but the authorization request had no code_challenge")
+        return
+    if verifier is None:
+        raise InvalidGrant("code_verifier is missing")
+    if not _VERIFIER.match(verifier):
+        raise InvalidGrant("code_verifier is malformed: 43 to 128 characters of A-Z a-z 0-9 - . _ ~")
+    computed = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+    if not crypto.same(computed, challenge):
+        raise InvalidGrant("code_verifier does not match")
+
+
+def _check_life(code: Code) -> None:
+    if clock.now() >= code.expires_at:
+        raise InvalidGrant("the code has expired")
+    if code.family.is_ended or not code.session_lives:
+        raise InvalidGrant("the authorization has ended", detail="family or session ended before redemption")
+    if code.person.is_disabled:
+        raise InvalidGrant("the authorization has ended", detail="the person is disabled")
+
+
+def _check_redirect_uri(code: Code, fields: dict[str, str]) -> None:
+    """OAuth 2.1 §10.2: not needed any more, but when sent it must be the same."""
+    sent = fields.get("redirect_uri")
+    if sent is None and code.code_challenge is None:
+        raise InvalidRequest("redirect_uri is missing")
+    if sent is not None and sent != code.redirect_uri:
+        raise InvalidGrant("redirect_uri differs from the authorization request")
+
+
+def _replayed(code: Code) -> None:
+    """A second redemption ends everything the first produced (OAuth 2.1 §4.1.3)."""
+    ending.end_reused_family(code.family, "code_replayed")
+    record(
+        Event.CODE_REPLAYED, subject=code.person.id, client=code.family.client_id, family=code.family.id,
+        reason="the code was presented again",
+    )  # fmt: skip

@@ -1,0 +1,83 @@
+"""The phases that every grant shares, so that none can forget one: client, permission, proof, issue (DESIGN 1.6)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from authlib.oauth2.rfc6749 import BaseGrant, TokenEndpointMixin
+from flask import request
+
+from auth_server.access import policy
+from auth_server.clients.client import Client
+from auth_server.errors import InvalidGrant, InvalidScope, InvalidTarget, ProtocolError, UnauthorizedClient
+from auth_server.infra.events import Event, record
+from auth_server.tokens import issuing
+from auth_server.tokens.issuing import Authorization
+from auth_server.tokens.store import Family
+
+
+class TokenGrant(BaseGrant, TokenEndpointMixin):  # type: ignore[misc]
+    """A grant type: a subclass names it and writes `authorize`, which only proves and returns a value."""
+
+    GRANT_TYPE: ClassVar[str]
+    TOKEN_ENDPOINT_AUTH_METHODS: ClassVar[list[str]] = ["client_secret_basic", "client_secret_post", "none"]
+
+    def authorize(self, client: Client, fields: dict[str, str]) -> Authorization:
+        """Prove, consume, and say what was proved; raise a `ProtocolError`."""
+        raise NotImplementedError
+
+    def validate_token_request(self) -> None:
+        client = self.server.authenticate_client(self.request, self.TOKEN_ENDPOINT_AUTH_METHODS).client
+        if not client.may_use(self.GRANT_TYPE):
+            raise self._refused(client, UnauthorizedClient("this client is not registered for this grant type"))
+        try:
+            self._authorization = self.authorize(client, self.request.fields)
+        except ProtocolError as refusal:
+            raise self._refused(client, refusal) from None
+
+    def create_token_response(self) -> tuple[int, dict[str, Any], list[tuple[str, str]]]:
+        return 200, issuing.issue(self._authorization), []
+
+    def _refused(self, client: Client, refusal: ProtocolError) -> ProtocolError:
+        reason = (refusal.detail or refusal.description)[:255]
+        record(
+            Event.TOKEN_REFUSED, client=client.client_id, reason=reason, error=refusal.code, grant_type=self.GRANT_TYPE
+        )
+        return refusal
+
+
+UNKNOWN = "the code or token is unknown"
+"""One sentence for unknown, malformed and foreign credentials: a stranger learns nothing (CONTRACT 4)."""
+
+
+def required(fields: dict[str, str], name: str) -> str:
+    """Return a parameter; raise `InvalidRequest` when it is missing."""
+    from auth_server.errors import InvalidRequest
+
+    if name not in fields:
+        raise InvalidRequest(f"{name} is missing")
+    return fields[name]
+
+
+def narrowed(client: Client, family: Family, asked: str | None) -> tuple[tuple[str, ...], policy.Target]:
+    """Return the scopes and target of one access token of a family.
+
+    `scope` may narrow and never widen (RFC 6749 §6); `resource` picks among the granted APIs (RFC 8707 §2.2). What the
+    client or the person may no longer have is left out.
+    """
+    granted = family.scopes
+    if asked is not None:
+        wanted = tuple(dict.fromkeys(asked.split()))
+        if not set(wanted) <= set(granted):
+            raise InvalidScope("scope exceeds what was granted")
+        granted = wanted
+    named = tuple(dict.fromkeys(value for value in request.form.getlist("resource") if value))
+    if not set(named) <= set(family.resources):
+        raise InvalidTarget("resource was not part of the authorization request")
+    chosen = named or family.resources
+    still_allowed = set(client.scopes)
+    scopes = tuple(scope for scope in granted if scope in still_allowed)
+    scopes = policy.scopes_for_person(family.user_id, policy.narrowed_to(chosen, scopes))
+    if family.scopes and not scopes:
+        raise InvalidGrant("nothing of the granted scope is allowed any more")
+    return scopes, policy.target(scopes, policy.check_resources(client, chosen))

@@ -1,0 +1,68 @@
+"""The refresh token grant with rotation and theft detection (OAuth 2.1 §4.3, RFC 9700 §4.14)."""
+
+from __future__ import annotations
+
+from auth_server.clients.client import Client
+from auth_server.errors import InvalidGrant, TemporarilyUnavailable
+from auth_server.infra import clock
+from auth_server.infra.events import Event, record
+from auth_server.oauth.grants import base
+from auth_server.tokens import ending, store
+from auth_server.tokens.issuing import Authorization
+from auth_server.tokens.store import Refresh
+
+
+class RefreshTokenGrant(base.TokenGrant):
+    GRANT_TYPE = "refresh_token"
+
+    def authorize(self, client: Client, fields: dict[str, str]) -> Authorization:
+        presented = base.required(fields, "refresh_token")
+        found = store.find_refresh_token(presented)
+        if found is None or found.family.client_id != client.client_id:
+            raise InvalidGrant(base.UNKNOWN, detail="unknown or foreign refresh token")
+        _check_life(found)
+        scopes, target = base.narrowed(client, found.family, fields.get("scope"))
+        wait = store.seconds_until_refresh(found.family)
+        if wait:
+            raise TemporarilyUnavailable("too many refreshes; wait", retry_after_seconds=wait)
+        successor = _successor(client, found, presented)
+        store.note_use(found.family, refreshed=True)
+        return Authorization(
+            client=client,
+            grant_type=self.GRANT_TYPE,
+            scopes=scopes,
+            target=target,
+            family=found.family,
+            person=found.person,
+            refresh_token=successor,
+        )
+
+
+def _check_life(found: Refresh) -> None:
+    """A reused token ends the family even when it has expired since; a dead one says why."""
+    if found.family.is_ended:
+        raise InvalidGrant("the authorization has ended")
+    if found.person.is_disabled:
+        raise InvalidGrant("the authorization has ended", detail="the person is disabled")
+    if clock.now() >= min(found.expires_at, found.family.expires_at) and found.rotated_at is None:
+        raise InvalidGrant("the refresh token has expired")
+
+
+def _successor(client: Client, found: Refresh, presented: str) -> str:
+    """Rotate; within the grace give the same successor again; anything else is reuse and ends the family."""
+    successor = None
+    grace = client.refresh_token_grace
+    if found.rotated_at is None:
+        successor = store.rotate(found, presented, idle_life=client.refresh_token_idle_ttl, grace=grace)
+        if successor is None:  # somebody was faster: look at what they left
+            found = store.find_refresh_token(presented) or found
+    if successor is None:
+        successor = store.same_successor(found, presented, grace)
+    if successor is None:
+        ending.end_reused_family(found.family, "refresh_reused")
+        record(
+            Event.REFRESH_REUSED, subject=found.person.id, client=found.family.client_id, family=found.family.id,
+            reason="a rotated refresh token was presented again",
+        )  # fmt: skip
+        raise InvalidGrant("the refresh token was used before", detail="refresh token reused: its family has ended")
+    return successor

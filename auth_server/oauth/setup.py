@@ -1,0 +1,34 @@
+"""Composes the protocol: one server, its grants and endpoints, on one blueprint."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Flask
+from flask_limiter import Limiter
+
+from auth_server.oauth.authorize import setup_authorize
+from auth_server.oauth.discovery import setup_discovery
+from auth_server.oauth.grants.authorization_code import AuthorizationCodeGrant
+from auth_server.oauth.grants.client_credentials import ClientCredentialsGrant
+from auth_server.oauth.grants.refresh_token import RefreshTokenGrant
+from auth_server.oauth.introspection import setup_introspection
+from auth_server.oauth.revocation import setup_revocation
+from auth_server.oauth.server import Server
+from auth_server.oauth.token import setup_token
+from auth_server.oauth.userinfo import setup_userinfo
+
+GRANTS = (AuthorizationCodeGrant, RefreshTokenGrant, ClientCredentialsGrant)
+
+
+def setup_oauth(app: Flask, limiter: Limiter) -> None:
+    """Mount every protocol endpoint."""
+    server = Server(app, query_client=None, save_token=None)
+    for grant in GRANTS:
+        server.register_grant(grant)
+    blueprint = Blueprint("oauth", __name__)
+    setup_authorize(blueprint, limiter)
+    setup_token(blueprint, server, limiter)
+    setup_introspection(blueprint, server, limiter)
+    setup_revocation(blueprint, server, limiter)
+    setup_userinfo(blueprint, limiter)
+    setup_discovery(blueprint, server)
+    app.register_blueprint(blueprint)
