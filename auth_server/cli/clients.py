@@ -1,0 +1,202 @@
+"""`clients`: apps and services."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from auth_server.cli.root import confirm, in_app, json_option, refuse, say, show, yes_option
+from auth_server.clients import client as client_rows
+from auth_server.clients.client import Client
+from auth_server.errors import InvalidClientMetadata, RefusedInput
+from auth_server.infra import crypto
+from auth_server.tokens import ending
+
+
+@click.group()
+def clients() -> None:
+    """Apps and services: create, list, show, set, secrets, disable, enable, delete.
+
+    \b
+    Example:
+      auth-server clients create --name Wiki --redirect-uri https://wiki.example.org/callback
+    """
+
+
+_options = (
+    click.option("--metadata", "file", help="RFC 7591 metadata as a JSON file; - for standard input."),
+    click.option("--name", help="The name that people see on the consent page."),
+    click.option("--redirect-uri", "redirect_uris", multiple=True, help="May be repeated."),
+    click.option("--grant-type", "grant_types", multiple=True, help="May be repeated."),
+    click.option("--scope", help="Scopes separated by spaces."),
+    click.option("--auth-method", help="client_secret_basic, client_secret_post or none."),
+    click.option("--first-party/--third-party", "first_party", default=None, help="First-party: no consent page."),
+)
+
+
+def _with_options(command: Any) -> Any:
+    for option in reversed(_options):
+        command = option(command)
+    return command
+
+
+@clients.command("create")
+@_with_options
+@json_option
+@in_app
+def create(file: str | None, as_json: bool, **given: Any) -> None:
+    """Register a client; the answer has its secret, shown this once."""
+    raw = _metadata(file, given)
+    if not raw:
+        raise click.UsageError("--metadata FILE, or at least --name and --redirect-uri")
+    chosen_id, chosen_secret = raw.pop("client_id", None), raw.pop("client_secret", None)
+    digest = None if chosen_secret is None else _digest_of_chosen(chosen_secret)
+    client, raw_secret = client_rows.create(raw, client_id=chosen_id, secret_digest=digest)
+    if raw_secret:
+        say("The client_secret is shown this once.")
+    show(registration(client, raw_secret), as_json)
+
+
+@clients.command("list")
+@json_option
+@in_app
+def list_clients(as_json: bool) -> None:
+    """List clients."""
+    rows = [
+        {"client_id": client.client_id, "client_name": client.name, "disabled": client.is_disabled}
+        for client in client_rows.listing()
+    ]
+    show(rows, as_json)
+
+
+@clients.command("show")
+@click.argument("client_id")
+@json_option
+@in_app
+def show_client(client_id: str, as_json: bool) -> None:
+    """Show a client's metadata."""
+    client = find(client_id)
+    show({**registration(client, None), "disabled": client.is_disabled}, as_json)
+
+
+@clients.command("set")
+@click.argument("client_id")
+@_with_options
+@json_option
+@in_app
+def set_client(client_id: str, file: str | None, as_json: bool, **given: Any) -> None:
+    """Change the given metadata; null in a file removes a field."""
+    client = find(client_id)
+    raw = _metadata(file, given)
+    if not raw or {"client_id", "client_secret"} & raw.keys():
+        raise click.UsageError("nothing to change, or a field that has a command of its own (secrets)")
+    changed = client_rows.change(client, raw)
+    show(registration(changed, None), as_json)
+
+
+@clients.command("secrets")
+@click.argument("client_id")
+@click.option("--add", is_flag=True, help="Add a secret beside the present ones.")
+@click.option("--remove", metavar="ID", help="Remove a secret.")
+@yes_option
+@json_option
+@in_app
+def secrets(client_id: str, add: bool, remove: str | None, yes: bool, as_json: bool) -> None:
+    """List, add or remove secrets: two may be valid at once."""
+    client = find(client_id)
+    if remove:
+        confirm(f"Remove the secret {remove} of {client.name}?", yes)
+        if not client_rows.remove_secret(client, remove):
+            refuse(f"no such secret: {remove}")
+    raw_secret = client_rows.add_secret(client) if add else None
+    rows = [
+        {"id": row.id, "prefix": row.prefix, "created": row.created_at, "last_used": row.last_used_at}
+        for row in client_rows.secrets_of(client_id)
+    ]
+    answer: dict[str, Any] = {"client_id": client_id, "secrets": rows}
+    if raw_secret:
+        answer["client_secret"] = raw_secret
+        say("The client_secret is shown this once.")
+    show(answer, as_json)
+
+
+@clients.command("disable")
+@click.argument("client_id")
+@yes_option
+@in_app
+def disable(client_id: str, yes: bool) -> None:
+    """Switch a client off and end its tokens."""
+    client = find(client_id)
+    confirm(f"Disable {client.name} and end its tokens?", yes)
+    ending.disable_client(client)
+    say(f"disabled {client_id}")
+
+
+@clients.command("enable")
+@click.argument("client_id")
+@in_app
+def enable(client_id: str) -> None:
+    """Switch a client on again."""
+    client_rows.switch(find(client_id), enabled=True)
+    say(f"enabled {client_id}")
+
+
+@clients.command("delete")
+@click.argument("client_id")
+@yes_option
+@in_app
+def delete(client_id: str, yes: bool) -> None:
+    """Delete a client for good."""
+    from auth_server.access import apis
+
+    client = find(client_id)
+    if client_id in apis.register().by_client_id:
+        refuse("these are an API's credentials; use `auth-server apis delete`")
+    confirm(f"Delete {client.name} and end its tokens?", yes)
+    ending.delete_client(client)
+    say(f"deleted {client_id}")
+
+
+def registration(client: Client, raw_secret: str | None) -> dict[str, Any]:
+    """Return the client information response (RFC 7591 §3.2.1)."""
+    answer: dict[str, Any] = {"client_id": client.client_id}
+    if raw_secret:
+        answer |= {"client_secret": raw_secret, "client_secret_expires_at": 0}
+    answer["client_id_issued_at"] = int(client.created_at.timestamp())
+    return {**answer, **client.details, "token_endpoint_auth_method": client.auth_method or "client_secret_basic"}
+
+
+def find(client_id: str) -> Client:
+    """Return the client, or refuse."""
+    client = client_rows.find(client_id)
+    if client is None:
+        refuse(f"no such client: {client_id}")
+    return client
+
+
+def _metadata(file: str | None, given: dict[str, Any]) -> dict[str, Any]:
+    """Join a file and options; an option wins."""
+    raw: dict[str, Any] = {}
+    if file:
+        try:
+            text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+            raw = json.loads(text)
+        except (OSError, ValueError) as cause:
+            raise InvalidClientMetadata(f"cannot read the metadata: {type(cause).__name__}") from None
+        if not isinstance(raw, dict):
+            raise InvalidClientMetadata("the metadata must be a JSON object")
+    names = {"name": "client_name", "auth_method": "token_endpoint_auth_method"}
+    for option, value in given.items():
+        if value not in (None, ()):
+            raw[names.get(option, option)] = list(value) if isinstance(value, tuple) else value
+    return raw
+
+
+def _digest_of_chosen(secret: object) -> str:
+    if not isinstance(secret, str) or len(secret) < client_rows.SHORTEST_CHOSEN_SECRET:
+        raise RefusedInput(f"use at least {client_rows.SHORTEST_CHOSEN_SECRET} characters", "client_secret")
+    return crypto.digest(secret)

@@ -1,0 +1,268 @@
+"""`users` and `groups`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from auth_server.access import groups as group_rows
+from auth_server.access import roles
+from auth_server.accounts import passwords
+from auth_server.accounts import users as user_rows
+from auth_server.cli.root import confirm, in_app, json_option, refuse, say, show, yes_option
+from auth_server.errors import RefusedInput
+from auth_server.pages import recover
+from auth_server.tokens import ending
+
+_LEAST_TYPED_PASSWORD = 8
+
+
+@click.group()
+def users() -> None:
+    """People: create, list, show, set, disable, enable, delete, links.
+
+    \b
+    Example:
+      auth-server users create ada@example.org --name Ada --group staff
+    """
+
+
+def _claims(given: tuple[str, ...]) -> dict[str, Any]:
+    """Parse NAME=JSON; null removes a claim."""
+    found = {}
+    for item in given:
+        name, equals, text = item.partition("=")
+        try:
+            if not equals or not name:
+                raise ValueError(item)
+            found[name] = json.loads(text)
+        except ValueError:
+            raise click.UsageError(f"--claim takes NAME=JSON, e.g. locale='\"de\"', not {item!r}") from None
+    return found
+
+
+_set_options = (
+    click.option("--name", help="The name that people and apps see."),
+    click.option("--role", "role_names", multiple=True, help="A role; may be repeated."),
+    click.option("--group", "group_names", multiple=True, help="A group; may be repeated."),
+    click.option("--password-stdin", is_flag=True, help="Read the password from standard input."),
+    click.option("--verified/--unverified", default=None, help="Whether the address is proved; default: yes."),
+    click.option("--claim", "claims", multiple=True, metavar="NAME=JSON", help="A claim; may be repeated."),
+)
+
+
+def _with_set_options(command: Any) -> Any:
+    for option in reversed(_set_options):
+        command = option(command)
+    return command
+
+
+@users.command("create")
+@click.argument("email")
+@_with_set_options
+@json_option
+@in_app
+def create(
+    email: str,
+    name: str | None,
+    role_names: tuple[str, ...],
+    group_names: tuple[str, ...],
+    password_stdin: bool,
+    verified: bool | None,
+    claims: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Create a person; without a password a one-time link sets one."""
+    password = _password_from_stdin() if password_stdin else None
+    user = user_rows.create(email, name or "", verified=verified is not False, claims=_claims(claims))
+    groups_and_roles(user.id, group_names, role_names)
+    answer = view(user)
+    if password is None:
+        answer["url"] = recover.make_link(user)
+        say("Give the person this link; it sets a password, works once and for 30 minutes.")
+    else:
+        passwords.store(user.id, password, least=_LEAST_TYPED_PASSWORD)
+    show(answer, as_json)
+
+
+@users.command("list")
+@json_option
+@in_app
+def list_users(as_json: bool) -> None:
+    """List everybody."""
+    show([view(user) for user in user_rows.listing()], as_json)
+
+
+@users.command("show")
+@click.argument("who")
+@json_option
+@in_app
+def show_user(who: str, as_json: bool) -> None:
+    """Show one person, by e-mail or id."""
+    user = find(who)
+    more = {"verified": user.email_verified, "disabled": user.is_disabled, "claims": user.claims}
+    show({**view(user), **more, "created": user.created_at}, as_json)
+
+
+@users.command("set")
+@click.argument("who")
+@click.option("--email", help="A new address.")
+@_with_set_options
+@json_option
+@in_app
+def set_user(
+    who: str,
+    email: str | None,
+    name: str | None,
+    role_names: tuple[str, ...],
+    group_names: tuple[str, ...],
+    password_stdin: bool,
+    verified: bool | None,
+    claims: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Change a person. Given roles or groups replace all former ones; '' alone removes all."""
+    password = _password_from_stdin() if password_stdin else None
+    user = find(who)
+    verified = True if email is not None and verified is None else verified
+    user_rows.change(user, email=email, name=name, verified=verified, claims=_claims(claims) if claims else None)
+    groups_and_roles(user.id, group_names, role_names)
+    if password is not None:
+        passwords.store(user.id, password, least=_LEAST_TYPED_PASSWORD)
+        ending.sign_out_everywhere(user.id, "password_reset")
+    show(view(user), as_json)
+
+
+@users.command("disable")
+@click.argument("who")
+@yes_option
+@in_app
+def disable(who: str, yes: bool) -> None:
+    """Switch an account off and end everything it holds."""
+    user = find(who)
+    confirm(f"Disable {user.email} and end all sessions and tokens?", yes)
+    ending.disable_user(user)
+    say(f"disabled {user.email}")
+
+
+@users.command("enable")
+@click.argument("who")
+@in_app
+def enable(who: str) -> None:
+    """Switch an account on again."""
+    user = find(who)
+    user_rows.enable(user)
+    say(f"enabled {user.email}")
+
+
+@users.command("delete")
+@click.argument("who")
+@yes_option
+@in_app
+def delete(who: str, yes: bool) -> None:
+    """Delete an account for good."""
+    user = find(who)
+    email = user.email
+    confirm(f"Delete {email} with all sessions, tokens and consents?", yes)
+    ending.delete_user(user)
+    say(f"deleted {email}")
+
+
+@users.command("reset-mfa")
+@click.argument("who")
+@yes_option
+@in_app
+def reset_mfa(who: str, yes: bool) -> None:
+    """Remove second factors (this version has none)."""
+    find(who)
+    refuse("this person has no second factor")
+
+
+@users.command("reset-link")
+@click.argument("who")
+@json_option
+@in_app
+def reset_link(who: str, as_json: bool) -> None:
+    """Print a one-time link that sets a new password, for 30 minutes."""
+    user = find(who)
+    if user.is_disabled:
+        refuse("this account is disabled")
+    url = recover.make_link(user)
+    show({"url": url}, as_json, url)
+
+
+@click.group()
+def groups() -> None:
+    """Groups of people: create, list, delete."""
+
+
+@groups.command("create")
+@click.argument("name")
+@click.option("--title", default="", help="What people see.")
+@json_option
+@in_app
+def create_group(name: str, title: str, as_json: bool) -> None:
+    """Create a group."""
+    group_rows.create(name, title)
+    show({"name": name, "title": title or name}, as_json)
+
+
+@groups.command("list")
+@json_option
+@in_app
+def list_groups(as_json: bool) -> None:
+    """List groups."""
+    show([{"name": row["name"], "title": row["title"]} for row in group_rows.listing()], as_json)
+
+
+@groups.command("delete")
+@click.argument("name")
+@yes_option
+@in_app
+def delete_group(name: str, yes: bool) -> None:
+    """Delete a group; its people stay."""
+    confirm(f"Delete the group {name}?", yes)
+    if not group_rows.remove(name):
+        refuse(f"no such group: {name}")
+    say(f"deleted {name}")
+
+
+def view(user: user_rows.User) -> dict[str, Any]:
+    """Return a person as the commands answer it."""
+    return {
+        "id": user.id,
+        "email": user.email,
+        "name": user.name,
+        "roles": list(roles.of_user(user.id)),
+        "groups": list(group_rows.of_user(user.id)),
+    }
+
+
+def find(who: str) -> user_rows.User:
+    """Return the person, or refuse."""
+    user = user_rows.find_any(who)
+    if user is None:
+        refuse(f"no such person: {who}")
+    return user
+
+
+def groups_and_roles(user_id: str, group_names: tuple[str, ...], role_names: tuple[str, ...]) -> None:
+    if group_names:
+        group_rows.put(user_id, filter(None, group_names))
+    if role_names:
+        roles.put(user_id, filter(None, role_names))
+
+
+def _password_from_stdin() -> str:
+    """Read one line; a password shorter than the pages ask for is taken with a warning."""
+    from auth_server import config
+
+    password = sys.stdin.readline().rstrip("\r\n") if not sys.stdin.isatty() else click.prompt("Password", hide_input=True, err=True)
+    if len(password) < _LEAST_TYPED_PASSWORD:
+        raise RefusedInput(f"use at least {_LEAST_TYPED_PASSWORD} characters", "password")
+    if len(password) < config.current().password_min_length:
+        say("warning: this password is shorter than the pages would accept")
+    return str(password)

@@ -1,0 +1,121 @@
+"""`serve`, `init` and `setup-link`: from nothing to a running server."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+from sqlalchemy.exc import SQLAlchemyError
+
+from auth_server import config, create_app
+from auth_server.cli.root import in_app, json_option, load_settings, refuse, run_in_transaction, say, show, stop
+from auth_server.infra import schema, sealed_keys
+from auth_server.keys import keyring
+from auth_server.pages import setup as setup_pages
+
+_BLOCKING_THREADS = 4
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on; the issuer's when not given.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes.")
+def serve(host: str, port: int | None, workers: int) -> None:
+    """Run the production server in the foreground.
+
+    \b
+    Example:
+      auth-server serve --port 9000
+    """
+    if port and config.PREFIX + "ISSUER" not in os.environ:
+        os.environ[config.PREFIX + "ISSUER"] = f"http://localhost:{port}"
+    settings = load_settings(create=True)
+    initialise(settings, with_snapshot=True)
+    config.remember_issuer(settings)
+    os.environ[config.PREFIX + "ISSUER"] = settings.issuer
+    _greet(settings)
+    _run(host, port or _issuer_port(settings), workers)
+
+
+@click.command()
+def init() -> None:
+    """Create and migrate the database and make the first signing keys; safe to repeat."""
+    settings = load_settings(create=True)
+    initialise(settings, with_snapshot=True)
+    say("ready")
+
+
+@click.command("setup-link")
+@json_option
+@in_app
+def setup_link(as_json: bool) -> None:
+    """Print a new link that creates the first administrator, while there is none."""
+    url = setup_pages.make_link()
+    if url is None:
+        refuse("an administrator exists; use `auth-server users reset-link EMAIL` for somebody who is locked out")
+    show({"url": url}, as_json, url)
+
+
+def initialise(settings: config.Settings, *, with_snapshot: bool) -> None:
+    """Migrate, after a snapshot of an SQLite file, and make the keys that are missing."""
+    app = create_app(settings)
+    with app.app_context():
+        try:
+            schema.check_not_newer()
+            if not schema.is_current():
+                copy = schema.snapshot() if with_snapshot and schema.revision() else None
+                if copy:
+                    say(f"snapshot before the migration: {copy}")
+                schema.upgrade()
+            run_in_transaction(_make_keys)
+        except schema.SchemaTooNew as cause:
+            stop(f"the database has revision {cause}, which is newer than this program; install the newer version")
+        except SQLAlchemyError as cause:
+            stop(f"the database cannot be opened: {type(cause).__name__}; check AUTH_SERVER_DATABASE_URL")
+
+
+def _make_keys() -> None:
+    sealed_keys.ensure()
+    keyring.ensure()
+
+
+def _greet(settings: config.Settings) -> None:
+    """Say where the server is and what to do first."""
+    app = create_app(settings)
+    with app.app_context():
+        link = run_in_transaction(setup_pages.make_link)
+    say("")
+    say(f"  Issuer    {settings.issuer}")
+    if link:
+        say(f"  Set up    {link}")
+        say("            (once, for the first administrator; a new link: auth-server setup-link)")
+    say("  Demo      make demo   (people, apps and an API on a throw-away database)")
+    say("")
+    sys.stderr.flush()
+
+
+def _issuer_port(settings: config.Settings) -> int:
+    """A loopback issuer names the port to listen on; a public one is served by a proxy in front."""
+    _host, _colon, port = settings.issuer_host.rpartition(":")
+    return int(port) if settings.on_loopback and port.isdigit() else 8421
+
+
+def _run(host: str, port: int, workers: int) -> None:
+    from granian import Granian
+    from granian.constants import Interfaces
+
+    server = Granian(
+        "auth_server.wsgi:application",
+        address=host,
+        port=port,
+        interface=Interfaces.WSGI,
+        workers=workers,
+        blocking_threads=_BLOCKING_THREADS,
+        backpressure=256,
+        log_access=False,
+        log_level="warning",
+        respawn_failed_workers=True,
+        workers_kill_timeout=10,
+    )
+    server.serve()

@@ -1,0 +1,126 @@
+"""The account: where the person is signed in, and which apps may use the account."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Blueprint, Flask, Response, redirect, render_template, request
+
+from auth_server import config
+from auth_server.access import consents
+from auth_server.accounts import sessions, users
+from auth_server.clients import client as clients
+from auth_server.errors import PageError
+from auth_server.oauth import consent
+from auth_server.tokens import ending, store
+from auth_server.web import guards
+from auth_server.web.i18n import gettext as _
+from auth_server.web.session import describe_browser
+
+
+def setup_account(app: Flask) -> None:
+    blueprint = Blueprint("account", __name__, url_prefix="/account")
+    blueprint.add_url_rule("", "overview", guards.signed_in(overview))
+    blueprint.add_url_rule("/sessions", "sessions", guards.signed_in(signed_in_browsers))
+    blueprint.add_url_rule("/sessions", "end_sessions", guards.signed_in(end_sessions), methods=["POST"])
+    blueprint.add_url_rule("/apps", "apps", guards.signed_in(connected_apps))
+    blueprint.add_url_rule("/apps", "disconnect", guards.signed_in(disconnect), methods=["POST"])
+    app.register_blueprint(blueprint)
+
+
+def overview() -> str:
+    here = guards.the_session()
+    user = users.find(here.user_id)
+    if user is None:
+        raise PageError("not_found", 404)
+    return render_template(
+        "account/overview.html",
+        account={"name": user.name, "email": user.email, "since": user.created_at},
+        session_count=len(sessions.listing(user.id)),
+        app_count=len(_apps(user.id)),
+    )
+
+
+def signed_in_browsers() -> str:
+    here = guards.the_session()
+    rows = [
+        {
+            "id": row.id,
+            "browser": describe_browser(row.user_agent) or _("Unknown browser"),
+            "signed_in": row.created_at,
+            "last_active": row.last_seen_at,
+            "address": row.address,
+            "current": row.id == here.id,
+        }
+        for row in sessions.listing(here.user_id)
+    ]
+    return render_template("account/sessions.html", sessions=rows)
+
+
+def end_sessions() -> Response:
+    """End one of the person's own sessions, or all others; somebody else's is "not found"."""
+    here = guards.the_session()
+    decision = request.form.get("decision")
+    if decision == "end_others":
+        ending.end_other_sessions(here.user_id, kept=here.id)
+    elif decision == "end":
+        chosen = request.form.get("session", "")
+        if chosen not in {row.id for row in sessions.listing(here.user_id)}:
+            raise PageError("not_found", 404, detail="no such session of this person")
+        ending.end_session(chosen, "ended_by_user")
+    else:
+        raise PageError("invalid_request", detail="no decision")
+    return redirect("/account/sessions", 303)  # type: ignore[return-value]
+
+
+def connected_apps() -> str:
+    here = guards.the_session()
+    minutes = int(config.current().access_token_ttl.total_seconds() // 60)
+    return render_template("account/apps.html", apps=_apps(here.user_id), access_minutes=minutes)
+
+
+def disconnect() -> Response:
+    """Disconnect one app, or all."""
+    here = guards.the_session()
+    connected = {app["id"] for app in _apps(here.user_id)}
+    decision = request.form.get("decision")
+    if decision == "disconnect":
+        chosen = {request.form.get("app", "")} & connected
+    elif decision == "disconnect_all":
+        chosen = connected
+    else:
+        raise PageError("invalid_request", detail="no decision")
+    if not chosen:
+        raise PageError("not_found", 404, detail="no such app of this person")
+    for client_id in chosen:
+        ending.disconnect(here.user_id, client_id)
+    return redirect("/account/apps", 303)  # type: ignore[return-value]
+
+
+def _apps(user_id: str) -> list[dict[str, Any]]:
+    """Return what the person has allowed, and first-party apps that hold tokens."""
+    allowed = {given.client_id: given for given in consents.of_user(user_id)}
+    families = store.families_of(user_id)
+    client_ids = list(dict.fromkeys([*allowed, *(family.client_id for family in families)]))
+    return [row for row in (_app(client_id, allowed.get(client_id), families) for client_id in client_ids) if row]
+
+
+def _app(client_id: str, given: consents.Given | None, families: list[store.Family]) -> dict[str, Any] | None:
+    client = clients.find(client_id)
+    if client is None:
+        return None
+    own = [family for family in families if family.client_id == client_id]
+    scopes = set(given.scopes if given else ()) | {scope for family in own for scope in family.scopes}
+    uses = [family.last_used_at for family in own if family.last_used_at]
+    granted = given.granted_at if given else min(family.created_at for family in own)
+    return {
+        "id": client_id,
+        "name": client.name,
+        "initials": consent.initials(client.name),
+        "unverified": False,
+        "host": urlsplit(client.redirect_uris[0]).netloc if client.redirect_uris else "",
+        "permissions": [consent.title_of(scope) for scope in sorted(scopes)],
+        "granted": granted,
+        "last_used": max(uses) if uses else None,
+    }

@@ -1,0 +1,59 @@
+"""Composes the pages, and what every template can use."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+from flask import Flask, Response, send_from_directory
+from flask_login import current_user
+from werkzeug.exceptions import NotFound
+
+from auth_server import config
+from auth_server.infra import events
+from auth_server.pages.account import setup_account
+from auth_server.pages.login import setup_login
+from auth_server.pages.recover import setup_recover
+from auth_server.pages.setup import setup_first_run
+
+_STATIC = Path(__file__).resolve().parent.parent / "static"
+_YEAR_SECONDS = 365 * 86400
+
+
+def setup_pages(app: Flask) -> None:
+    """Mount every page."""
+    setup_first_run(app)
+    setup_login(app)
+    setup_recover(app)
+    setup_account(app)
+    app.add_url_rule("/static/<digest>/<name>", "static_file", static_file)
+    app.context_processor(_globals)
+
+
+def static_url(name: str) -> str:
+    """Return the address of a static file; it changes with the content, so it may be cached for ever."""
+    return f"/static/{_digest(name)}/{name}"
+
+
+def static_file(digest: str, name: str) -> Response:
+    response = send_from_directory(_STATIC, name)
+    if digest != _digest(name):
+        raise NotFound
+    response.headers["Cache-Control"] = f"public, max-age={_YEAR_SECONDS}, immutable"
+    return response
+
+
+@lru_cache(maxsize=32)
+def _digest(name: str) -> str:
+    path = _STATIC / name
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else "0"
+
+
+def _globals() -> dict[str, object]:
+    return {
+        "static_url": static_url,
+        "issuer_host": config.current().issuer_host,
+        "request_id": events.context().request_id,
+        "current_user": current_user,
+    }
