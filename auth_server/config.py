@@ -142,7 +142,9 @@ def database_url(text: str) -> str:
 
 def secret(text: str) -> str:
     if len(text) < _LEAST_SECRET_LENGTH or len(set(text)) < 10:
-        raise Invalid(f"expected at least {_LEAST_SECRET_LENGTH} random characters, e.g. from `openssl rand -base64 48`")
+        raise Invalid(
+            f"expected at least {_LEAST_SECRET_LENGTH} random characters, e.g. from `openssl rand -base64 48`"
+        )
     return text
 
 
@@ -158,48 +160,86 @@ def setting(parse: Callable[[str], Any], default: Any, doc: str, example: str = 
 class Settings:
     """What the operator decides. Durations are `timedelta`."""
 
-    issuer: str = setting(issuer_url, "http://localhost:8421", "Public address; decides every absolute URL.", "https://id.example.org")
+    issuer: str = setting(
+        issuer_url, "http://localhost:8421", "Public address; decides every absolute URL.", "https://id.example.org"
+    )
     instance_path: Path = setting(Path, Path("instance"), "Folder of everything local.", "/var/lib/auth-server")
     database_url: str = setting(database_url, "", "SQLite file or PostgreSQL.", "postgresql+psycopg://auth:…@db/auth")
-    redis_url: str = setting(text, "", "Shared cache and limits; the database stays the truth.", "redis://127.0.0.1:6379/0")
+    redis_url: str = setting(
+        text, "", "Shared cache and limits; the database stays the truth.", "redis://127.0.0.1:6379/0"
+    )
     secret_key: str = setting(secret, "", "Master secret; made once in the instance folder.")
     secret_key_previous: str = setting(secret, "", "Still opens what was sealed before a change of SECRET_KEY.")
     config_file: str = setting(text, "", "TOML applied at the start, see `apply`.", "/etc/auth-server.toml")
-    mail_url: str = setting(text, "", "Where mail goes; default: the outbox folder.", "smtps://user:password@mail.example.org:465")
+    mail_url: str = setting(
+        text, "", "Where mail goes; default: the outbox folder.", "smtps://user:password@mail.example.org:465"
+    )
     mail_from: str = setting(text, "", "Sender of mail.", "auth@example.org")
     access_token_ttl: timedelta = setting(duration, timedelta(minutes=15), "Life of access tokens, at most 1h.", "15m")
-    refresh_token_ttl: timedelta = setting(duration, timedelta(days=30), "Life of a family, from the sign-in on.", "30d")
-    refresh_token_idle_ttl: timedelta = setting(duration, timedelta(days=14), "An unused refresh token dies then.", "14d")
-    refresh_token_grace: timedelta = setting(duration, timedelta(0), "How long a just-rotated token gets the same successor.", "10")
-    refresh_reuse_revokes: str = setting(one_of("family", "user"), "family", "What ends when a refresh token is reused.", "family")
+    refresh_token_ttl: timedelta = setting(
+        duration, timedelta(days=30), "Life of a family, from the sign-in on.", "30d"
+    )
+    refresh_token_idle_ttl: timedelta = setting(
+        duration, timedelta(days=14), "An unused refresh token dies then.", "14d"
+    )
+    refresh_token_grace: timedelta = setting(
+        duration, timedelta(0), "How long a just-rotated token gets the same successor.", "10"
+    )
+    refresh_reuse_revokes: str = setting(
+        one_of("family", "user"), "family", "What ends when a refresh token is reused.", "family"
+    )
     session_idle_ttl: timedelta = setting(duration, timedelta(hours=1), "An unused session ends then.", "1h")
     session_absolute_ttl: timedelta = setting(duration, timedelta(hours=12), "Every session ends then.", "12h")
-    remember_ttl: timedelta = setting(duration, timedelta(days=30), "`Keep me signed in`, counted from the last use.", "30d")
-    login_rate_limit: Rate | None = setting(rate, Rate(5, timedelta(minutes=15)), "Failed sign-ins per account and per address.", "5 per 15 minutes")
-    endpoint_rate_limit: Rate | None = setting(rate, Rate(60, timedelta(minutes=1)), "Refused requests to machine endpoints.", "60 per minute")
-    create_rate_limit: Rate | None = setting(rate, Rate(60, timedelta(minutes=1)), "Requests of strangers that create rows.", "60 per minute")
+    remember_ttl: timedelta = setting(
+        duration, timedelta(days=30), "`Keep me signed in`, counted from the last use.", "30d"
+    )
+    login_rate_limit: Rate | None = setting(
+        rate, Rate(5, timedelta(minutes=15)), "Failed sign-ins per account and per address.", "5 per 15 minutes"
+    )
+    endpoint_rate_limit: Rate | None = setting(
+        rate, Rate(60, timedelta(minutes=1)), "Refused requests to machine endpoints.", "60 per minute"
+    )
+    create_rate_limit: Rate | None = setting(
+        rate, Rate(60, timedelta(minutes=1)), "Requests of strangers that create rows.", "60 per minute"
+    )
     password_min_length: int = setting(whole_number(8, 128), 15, "Shortest new password.", "15")
     bcrypt_rounds: int = setting(whole_number(4, 16), 12, "Cost of password hashes; below 12 only on loopback.", "12")
     mfa: str = setting(one_of("off", "optional", not_yet=("required",)), "optional", "Second factor.", "optional")
-    signup: str = setting(one_of("closed", not_yet=("open", "invite", "domain")), "closed", "Who may open an account.", "closed")
+    signup: str = setting(
+        one_of("closed", not_yet=("open", "invite", "domain")), "closed", "Who may open an account.", "closed"
+    )
     signup_domains: tuple[str, ...] = setting(names, (), "Domains for SIGNUP=domain.", "example.org")
     registration: str = setting(one_of("off", not_yet=("token", "open")), "off", "Dynamic client registration.", "off")
-    client_id_metadata: str = setting(one_of("on", "off"), "on", "Client ID Metadata Documents (not in this version).", "on")
+    client_id_metadata: str = setting(
+        one_of("on", "off"), "on", "Client ID Metadata Documents (not in this version).", "on"
+    )
     client_id_metadata_hosts: tuple[str, ...] = setting(names, (), "Hosts whose documents are accepted.", "example.org")
     require_par: bool = setting(boolean, False, "Pushed authorization requests only (not in this version).", "false")
     key_rotation_interval: timedelta = setting(duration, timedelta(days=90), "Scheduled key rotation.", "90d")
     jwks_max_age: timedelta = setting(duration, timedelta(minutes=15), "Cache time of the key set.", "15m")
-    status_list_ttl: timedelta = setting(duration, timedelta(seconds=10), "Cache time of status lists (not in this version).", "10")
-    trusted_proxies: tuple[Network, ...] = setting(networks, (), "Whose X-Forwarded-* headers are believed.", "127.0.0.1,10.0.0.0/8")
+    status_list_ttl: timedelta = setting(
+        duration, timedelta(seconds=10), "Cache time of status lists (not in this version).", "10"
+    )
+    trusted_proxies: tuple[Network, ...] = setting(
+        networks, (), "Whose X-Forwarded-* headers are believed.", "127.0.0.1,10.0.0.0/8"
+    )
     outbound_ca_file: str = setting(text, "", "Extra CA bundle for the server's own requests.", "/etc/ssl/internal.pem")
-    outbound_allow_hosts: tuple[str, ...] = setting(names, (), "Hosts exempt from the private-address block.", "intranet.example.org")
+    outbound_allow_hosts: tuple[str, ...] = setting(
+        names, (), "Hosts exempt from the private-address block.", "intranet.example.org"
+    )
     metrics_token: str = setting(text, "", "Bearer token of /metrics (not in this version).")
     metrics_bind: str = setting(text, "", "Own address of /metrics (not in this version).", "127.0.0.1:9464")
-    log_level: str = setting(one_of("debug", "info", "warning", "error"), "info", "Least severe line that is logged.", "info")
-    log_format: str = setting(one_of("auto", "json", "text"), "auto", "auto: readable on a terminal, JSON elsewhere.", "auto")
+    log_level: str = setting(
+        one_of("debug", "info", "warning", "error"), "info", "Least severe line that is logged.", "info"
+    )
+    log_format: str = setting(
+        one_of("auto", "json", "text"), "auto", "auto: readable on a terminal, JSON elsewhere.", "auto"
+    )
     audit_retention: timedelta = setting(duration, timedelta(days=400), "How long audit events are kept.", "400d")
     geoip_file: str = setting(text, "", "Offline country database (not in this version).")
-    backup_path: str = setting(text, "", "Folder of snapshots; default: `backups` in the instance folder.", "/var/backups/auth")
+    backup_path: str = setting(
+        text, "", "Folder of snapshots; default: `backups` in the instance folder.", "/var/backups/auth"
+    )
 
     @property
     def is_https(self) -> bool:
@@ -297,7 +337,13 @@ def _problems_between(settings: Settings) -> list[str]:
         found.append(f"{PREFIX}BCRYPT_ROUNDS: expected 12 or more: fewer are for a loopback issuer only (example: 12)")
     if settings.login_rate_limit is None and not settings.on_loopback:
         found.append(f"{PREFIX}LOGIN_RATE_LIMIT: `off` is for a loopback issuer only (example: 5 per 15 minutes)")
-    for name in ("refresh_token_ttl", "refresh_token_idle_ttl", "session_idle_ttl", "session_absolute_ttl", "remember_ttl"):
+    for name in (
+        "refresh_token_ttl",
+        "refresh_token_idle_ttl",
+        "session_idle_ttl",
+        "session_absolute_ttl",
+        "remember_ttl",
+    ):
         if getattr(settings, name) <= timedelta(0):
             found.append(f"{PREFIX}{name.upper()}: expected more than nothing (example: 12h)")
     return found

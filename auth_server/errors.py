@@ -123,7 +123,10 @@ class InvalidToken(ProtocolError):
     status = 401
 
     def __init__(
-        self, description: str = "the access token is missing, expired, revoked or not for this API", *, detail: str = ""
+        self,
+        description: str = "the access token is missing, expired, revoked or not for this API",
+        *,
+        detail: str = "",
     ) -> None:
         super().__init__(description, detail=detail)
 

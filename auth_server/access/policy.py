@@ -92,7 +92,5 @@ def narrowed_to(resources: Sequence[str], scopes: Iterable[str]) -> tuple[str, .
     """Keep the identity scopes and those of the named APIs: a token for one API carries no power at another."""
     register = apis.register()
     return tuple(
-        scope
-        for scope in scopes
-        if scope not in register.by_scope or register.by_scope[scope].identifier in resources
+        scope for scope in scopes if scope not in register.by_scope or register.by_scope[scope].identifier in resources
     )

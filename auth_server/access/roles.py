@@ -1,4 +1,4 @@
-"""Roles: the four built-in ones for this server, and the operator's own, which say who may be given which API scopes."""
+"""Roles: the built-in ones for this server, and the operator's own, which say who may be given which API scopes."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def of_user(user_id: str, group_names: Iterable[str] | None = None) -> tuple[str
 
 
 def put(user_id: str, names: Iterable[str]) -> None:
-    """Make these the roles a person has by name; raise `RefusedInput` when one is unknown or nobody would administer."""
+    """Make these the roles a person has by name; raise `RefusedInput` for an unknown one or the last administrator."""
     wanted = set(names)
     known = {*BUILT_IN, *(row["name"] for row in listing())}
     if wanted - known:

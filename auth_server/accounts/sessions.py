@@ -87,17 +87,15 @@ def start(
     return session, raw_handle
 
 
-def renew(
-    session: Session, *, amr: Sequence[str], acr: str, remember: bool, address: str
-) -> tuple[Session, str]:
+def renew(session: Session, *, amr: Sequence[str], acr: str, remember: bool, address: str) -> tuple[Session, str]:
     """The same person signs in again in the same browser: the session goes on, with a new handle and `auth_time`."""
     raw_handle = crypto.new_secret()
     now = clock.now()
-    changed = {"amr": list(amr), "acr": acr, "remember": remember, "address": address}
-    moments = {"auth_time": now, "created_at": now, "last_seen_at": now}
-    values = {**changed, **moments, "digest": crypto.digest(raw_handle)}
+    changed: dict[str, Any] = {"acr": acr, "remember": remember, "address": address}
+    changed |= {"auth_time": now, "created_at": now, "last_seen_at": now}
+    values = {**changed, "amr": list(amr), "digest": crypto.digest(raw_handle)}
     database.execute(update(TABLE).where(TABLE.c.id == session.id).values(values))
-    return replace(session, **{**changed, **moments, "amr": tuple(amr)}), raw_handle
+    return replace(session, **changed, amr=tuple(amr)), raw_handle
 
 
 def find(raw_handle: str) -> Session | None:
@@ -128,7 +126,7 @@ def listing(user_id: str | None = None) -> list[Session]:
 
 
 def delete_rows(*, session_id: str | None = None, user_id: str | None = None, but: str | None = None) -> list[str]:
-    """Delete sessions by id or person (all with neither), except `but`; return their ids. Only `tokens.ending` calls."""
+    """Delete sessions by id or person (all with neither), except `but`; return their ids. For `tokens.ending`."""
     statement = delete(TABLE).returning(TABLE.c.id)
     if session_id is not None:
         statement = statement.where(TABLE.c.id == session_id)

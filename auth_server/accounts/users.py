@@ -21,8 +21,37 @@ from auth_server.infra import clock
 from auth_server.infra.events import Event, record
 
 RESERVED_CLAIMS = frozenset(
-    "iss sub aud exp nbf iat jti auth_time nonce acr amr azp sid at_hash c_hash s_hash client_id scope cnf act "
-    "roles groups email email_verified name updated_at events status".split()
+    [
+        "iss",
+        "sub",
+        "aud",
+        "exp",
+        "nbf",
+        "iat",
+        "jti",
+        "auth_time",
+        "nonce",
+        "acr",
+        "amr",
+        "azp",
+        "sid",
+        "at_hash",
+        "c_hash",
+        "s_hash",
+        "client_id",
+        "scope",
+        "cnf",
+        "act",
+        "fam",
+        "roles",
+        "groups",
+        "email",
+        "email_verified",
+        "name",
+        "updated_at",
+        "events",
+        "status",
+    ]
 )
 """What a user's free claims may not set: it has a field of its own or a meaning for the protocol."""
 _LONGEST_NAME = 200
@@ -68,7 +97,9 @@ def person(row: Any) -> Person:
     """Make a `Person` of a row that holds `PERSON_COLUMNS`."""
     values = row._mapping
     found = {column.name: values[column] for column in PERSON_COLUMNS}
-    return Person(**{key: found[key] for key in found if key != "disabled_at"}, is_disabled=found["disabled_at"] is not None)
+    return Person(
+        **{key: found[key] for key in found if key != "disabled_at"}, is_disabled=found["disabled_at"] is not None
+    )
 
 
 def find_person(user_id: str) -> Person | None:
@@ -102,23 +133,27 @@ def create(email: str, name: str, *, verified: bool, claims: Mapping[str, Any] |
     if database.execute(statement).rowcount != 1:
         raise RefusedInput("this address has an account already", "email")
     record(Event.USER_CREATED, subject=user.id)
-    return db.session.get_one(User, user.id)
+    created: User = db.session.get_one(User, user.id)
+    return created
 
 
 def find(user_id: str) -> User | None:
     """Return a person by `sub`."""
-    return db.session.get(User, user_id)
+    found: User | None = db.session.get(User, user_id)
+    return found
 
 
 def find_by_email(address: str) -> User | None:
     """Return the person with this address, compared case-folded."""
-    return db.session.scalars(select(User).where(User.email_key == email_key(address))).one_or_none()
+    found: User | None = db.session.scalars(select(User).where(User.email_key == email_key(address))).one_or_none()
+    return found
 
 
 def find_any(email_or_id: str) -> User | None:
     """Return a person by address or `sub`: for operators."""
     condition = or_(User.id == email_or_id, User.email_key == email_key(email_or_id))
-    return db.session.scalars(select(User).where(condition)).one_or_none()
+    found: User | None = db.session.scalars(select(User).where(condition)).one_or_none()
+    return found
 
 
 def listing() -> list[User]:

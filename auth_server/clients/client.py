@@ -160,9 +160,7 @@ def replace(client: Client, details: Mapping[str, Any]) -> Client:
     """Set validated metadata as a whole."""
     database.execute(update(_CLIENT).where(_CLIENT.c.client_id == client.client_id).values(details=dict(details)))
     _cache.bump()
-    changed = sorted(
-        name for name in {*client.details, *details} if client.details.get(name) != details.get(name)
-    )
+    changed = sorted(name for name in {*client.details, *details} if client.details.get(name) != details.get(name))
     record(Event.CLIENT_CHANGED, client=client.client_id, changed=changed)
     return _loaded(client.client_id)
 

@@ -1,4 +1,4 @@
-"""Client metadata (RFC 7591 §2, OpenID Connect Registration §2, and ours of CONTRACT 3): one validation for all doors."""
+"""Client metadata (RFC 7591 §2, OpenID Connect Registration §2, and our own): one validation for all doors."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ def _check_together(values: Mapping[str, Any]) -> None:
     if is_public and values.get("require_pkce") is False:
         raise InvalidClientMetadata("require_pkce: false is for confidential clients only")
     if values.get("refresh_token_rotation") is False:
-        raise InvalidClientMetadata("refresh_token_rotation: false needs sender-constrained tokens, not in this version")
+        raise InvalidClientMetadata(
+            "refresh_token_rotation: false needs sender-constrained tokens, not in this version"
+        )
 
 
 def redirect_uri(name: str, value: Any) -> str:

@@ -28,7 +28,7 @@ class Event(StrEnum):
     SESSION_ENDED = "session.ended"
     SESSIONS_ENDED = "sessions.ended"
     PASSWORD_SET = "password.set"  # noqa: S105 - an event's name
-    RESET_LINK_MADE = "password.reset_link_made"  # noqa: S105 - an event's name
+    RESET_LINK_MADE = "password.reset_link_made"
     USER_CREATED = "user.created"
     USER_CHANGED = "user.changed"
     USER_DISABLED = "user.disabled"

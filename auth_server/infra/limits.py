@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Integer, String, case, delete, or_, select, update
+from sqlalchemy import Integer, String, case, delete, literal, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_server import database
@@ -90,7 +90,7 @@ def _count_one(key: str, rate: Rate, now: datetime) -> Any:
             index_elements=["key"],
             set_={
                 "count": case((over, 1), else_=_TABLE.c.count + 1),
-                "resets_at": case((over, fresh), else_=_TABLE.c.resets_at),
+                "resets_at": case((over, literal(fresh, Moment())), else_=_TABLE.c.resets_at),
             },
             where=or_(over, _TABLE.c.count < rate.count),
         )

@@ -41,7 +41,7 @@ def make(purpose: str, subject: str, life: timedelta) -> str:
 
 
 def subject_of(purpose: str, presented: str) -> str | None:
-    """Return whom a live secret is for, without spending it; None when unknown, spent, expired or of another purpose."""
+    """Return whom a live secret is for, without spending it; None when unknown, spent, expired or for another use."""
     found = database.execute(select(_TABLE.c.subject).where(*_is_live(purpose, presented))).scalar()
     return None if found is None else str(found)
 

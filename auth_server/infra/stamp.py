@@ -60,9 +60,7 @@ class Cache(Generic[V]):
     def bump(self) -> None:
         """Say that something changed: with the commit, this process forgets at once and the others within a second."""
         statement = database.insert(_TABLE).values(name=self._name, version=1)
-        statement = statement.on_conflict_do_update(
-            index_elements=["name"], set_={"version": _TABLE.c.version + 1}
-        )
+        statement = statement.on_conflict_do_update(index_elements=["name"], set_={"version": _TABLE.c.version + 1})
         database.execute(statement)
         session = database.db.session()
         if self._name not in session.info.setdefault(_BUMPED, set()):

@@ -1,4 +1,4 @@
-"""The authorization endpoint: a dispatcher. Every step comes back here, and the next one is decided from stored state."""
+"""The authorization endpoint: a dispatcher. Every step comes back here; the next is decided from stored state."""
 
 from __future__ import annotations
 
@@ -66,7 +66,9 @@ def setup_authorize(blueprint: Blueprint, limiter: Limiter) -> None:
 def _begin() -> Response:
     try:
         found = authorization_request.receive()
-        if request.method == "POST":  # a cross-site POST carries no cookie: the browser is bound at the GET that follows
+        if (
+            request.method == "POST"
+        ):  # a cross-site POST carries no cookie: the browser is bound at the GET that follows
             return redirect(authorization_request.save(found, None).url, 303)  # type: ignore[return-value]
         return go_on(found)
     except Refused as refused:

@@ -77,4 +77,4 @@ def _cacheable(make: Callable[[], dict[str, Any]], max_age_seconds: int) -> Resp
     answer = Response(body, content_type="application/json")
     answer.set_etag(hashlib.sha256(body).hexdigest()[:32])
     answer.headers["Cache-Control"] = f"public, max-age={max_age_seconds}"
-    return answer.make_conditional(request)
+    return answer.make_conditional(request)  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""POST /oauth/introspect (RFC 7662): for the API that a token is meant for, and the confidential client that holds it."""
+"""POST /oauth/introspect (RFC 7662): for the API that a token is meant for, and the client that holds it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ from auth_server.web import extensions
 PATH = "/oauth/introspect"
 _INACTIVE = {"active": False}
 _PASSED_ON = (
-    "iss sub aud exp iat jti client_id scope sid auth_time acr amr roles groups".split()
-)  # RFC 7662 §2.2, RFC 9068 §2.2
+    *("iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope", "sid"),
+    *("auth_time", "acr", "amr", "roles", "groups"),
+)
+"""RFC 7662 §2.2, RFC 9068 §2.2."""
 
 
 class IntrospectionEndpoint(TokenEndpoint):  # type: ignore[misc]

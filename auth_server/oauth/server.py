@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from typing import Any
 
 from authlib.integrations.flask_oauth2 import AuthorizationServer
 from authlib.oauth2 import OAuth2Error
@@ -18,8 +17,10 @@ from flask import Response, g, request
 from werkzeug.datastructures import MultiDict
 
 from auth_server.clients import authentication
+from auth_server.clients import client as clients
 from auth_server.clients.authentication import Authenticated
-from auth_server.errors import InvalidClient, InvalidRequest, ProtocolError, UnsupportedGrantType
+from auth_server.clients.client import Client
+from auth_server.errors import InvalidClient, InvalidRequest, UnsupportedGrantType
 from auth_server.infra import events
 from auth_server.infra.events import Event, record
 from auth_server.web import errors
@@ -40,7 +41,7 @@ class TokenRequest(OAuth2Request):  # type: ignore[misc]
         self.headers = request.headers
         self.fields = single_values(form_of_request())
         self.payload = BasicOAuth2Payload(self.fields)
-        self.client = None
+        self.client: Client | None = None
         self.auth_method = None
         self.user = None
         self._scope = None
@@ -121,8 +122,6 @@ def single_values(values: MultiDict[str, str]) -> dict[str, str]:
 
 def _named(request: TokenRequest) -> str:
     """Return the client id that a failed request named, when it is one of ours: strangers' text is not recorded."""
-    from auth_server.clients import client as clients
-
     named = request.fields.get("client_id", "")
     authorization = request.headers.get("Authorization", "")
     if authorization[:6].lower() == "basic ":
@@ -132,8 +131,3 @@ def _named(request: TokenRequest) -> str:
             named = ""
     found = clients.find(named)
     return found.client_id if found else ""
-
-
-def answer_errors(refusal: ProtocolError, event: Event, **about: Any) -> None:
-    """Record a refusal with its private detail."""
-    record(event, reason=(refusal.detail or refusal.description)[:255], error=refusal.code, **about)

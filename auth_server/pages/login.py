@@ -11,6 +11,7 @@ from auth_server.oauth import authorization_request
 from auth_server.oauth.authorization_request import AuthorizationRequest
 from auth_server.web import browser, guards, session
 from auth_server.web.i18n import gettext as _
+from auth_server.web.i18n import ngettext
 
 _CACHE_ONLY = '"cache"'  # Clear-Site-Data: never cookies, other apps on the host have theirs
 
@@ -50,7 +51,8 @@ def login() -> Response:
 def _failed(then: str, waiting: AuthorizationRequest | None, attempt: Attempt) -> Response:
     if attempt.retry_after_seconds:
         minutes = -(-attempt.retry_after_seconds // 60)
-        text = _("Too many tries. Wait %(minutes)s minutes, then try again.") % {"minutes": minutes}
+        words = ngettext("Wait %(num)s minute, then try again.", "Wait %(num)s minutes, then try again.", minutes)
+        text = f"{_('Too many tries.')} {words % {'num': minutes}}"
         response = _form(then, waiting, {"form": text}, 429)
         response.headers["Retry-After"] = str(attempt.retry_after_seconds)
         return response

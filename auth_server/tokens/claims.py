@@ -14,14 +14,14 @@ from auth_server.infra import clock
 
 OF_SCOPE = {
     "profile": (
-        "name family_name given_name middle_name nickname preferred_username profile picture website gender "
-        "birthdate zoneinfo locale updated_at"
-    ).split(),
-    "email": ["email", "email_verified"],
-    "address": ["address"],
-    "phone": ["phone_number", "phone_number_verified"],
-    "groups": ["groups"],
-    "roles": ["roles"],
+        *("name", "family_name", "given_name", "middle_name", "nickname", "preferred_username", "profile"),
+        *("picture", "website", "gender", "birthdate", "zoneinfo", "locale", "updated_at"),
+    ),
+    "email": ("email", "email_verified"),
+    "address": ("address",),
+    "phone": ("phone_number", "phone_number_verified"),
+    "groups": ("groups",),
+    "roles": ("roles",),
 }
 SUPPORTED = ("sub", *(claim for claims in OF_SCOPE.values() for claim in claims))
 _STANDARD = frozenset(SUPPORTED)

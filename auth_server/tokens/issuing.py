@@ -108,7 +108,8 @@ def _access_token(target: Target, body: dict[str, Any], expires_at: datetime) ->
 def _id_token(authorization: Authorization, access_token: str, now: datetime) -> str:
     """OpenID Connect Core §2; after a refresh with the original `auth_time` and without `nonce` (§12.2)."""
     family, person, client = authorization.family, authorization.person, authorization.client
-    assert family and person  # noqa: S101 - for the type checker: issue() has checked
+    assert family is not None
+    assert person is not None
     alg = client.id_token_alg
     issued = claims.seconds(now)
     body: dict[str, Any] = {
@@ -125,6 +126,6 @@ def _id_token(authorization: Authorization, access_token: str, now: datetime) ->
     }
     if authorization.nonce is not None:
         body["nonce"] = authorization.nonce
-    if client.id_token_claims == "scopes":
+    if client.id_token_claims == "scopes":  # noqa: S105 - a mode's name
         body = claims.of_person(person, authorization.scopes) | body
     return jose.sign(body, keyring.signer(alg))

@@ -47,7 +47,7 @@ class AuthorizationCode(Base):
 
 
 class RefreshToken(Base):
-    """One refresh token of a family, by digest; kept after rotation so that reuse is noticed, deleted with its family."""
+    """One refresh token, by digest; kept after rotation so that reuse is noticed, deleted with its family."""
 
     __tablename__ = "refresh_token"
     digest: Mapped[str] = mapped_column(String(64), primary_key=True)

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import case, delete, select, update
+from sqlalchemy import case, delete, literal, select, update
 
 from auth_server import database
 from auth_server.accounts import sessions, users
 from auth_server.accounts.users import Person
 from auth_server.clients.client import Client
+from auth_server.database import Moment
 from auth_server.infra import clock, crypto
 from auth_server.tokens import models
 
@@ -207,7 +208,7 @@ def note_use(family: Family, *, refreshed: bool = False) -> None:
         over = _FAMILY.c.refresh_window_ends_at.is_(None) | (_FAMILY.c.refresh_window_ends_at <= now)
         values["refresh_count"] = case((over, 1), else_=_FAMILY.c.refresh_count + 1)
         values["refresh_window_ends_at"] = case(
-            (over, now + REFRESH_WINDOW), else_=_FAMILY.c.refresh_window_ends_at
+            (over, literal(now + REFRESH_WINDOW, Moment())), else_=_FAMILY.c.refresh_window_ends_at
         )
     database.execute(update(_FAMILY).where(_FAMILY.c.id == family.id).values(values))
 

@@ -14,7 +14,11 @@ def setup_cors(app: Flask) -> None:
 
     @app.before_request
     def preflight() -> Response | None:
-        if request.method == "OPTIONS" and _concerns(request.path) and "Access-Control-Request-Method" in request.headers:
+        if (
+            request.method == "OPTIONS"
+            and _concerns(request.path)
+            and "Access-Control-Request-Method" in request.headers
+        ):
             return Response(status=204)
         return None
 

@@ -110,7 +110,7 @@ def _http(error: HTTPException) -> Response:
         description = "the request is too large" if isinstance(error, RequestEntityTooLarge) else _words(status)
         response = as_json({"error": "invalid_request", "error_description": description}, status)
     elif error.response is not None or status < 400:
-        return Response.force_type(error.get_response())
+        return Response.force_type(error.get_response())  # type: ignore[return-value]
     else:
         response = _page(PageError("not_found" if status == 404 else "invalid_request", status))
     for name, value in error.get_headers():

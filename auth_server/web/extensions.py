@@ -63,8 +63,6 @@ def _was_refused(response: Response) -> bool:
     return response.status_code >= 400
 
 
-
-
 def setup_limits(app: Flask, limiter: Limiter) -> None:
     limiter.init_app(app)
 

@@ -24,9 +24,7 @@ R = TypeVar("R")
 
 
 def setup_guards(app: Flask) -> None:
-    app.config.update(
-        MAX_CONTENT_LENGTH=_LARGEST_BODY, MAX_FORM_MEMORY_SIZE=_LARGEST_BODY, MAX_FORM_PARTS=_MOST_FIELDS
-    )
+    app.config.update(MAX_CONTENT_LENGTH=_LARGEST_BODY, MAX_FORM_MEMORY_SIZE=_LARGEST_BODY, MAX_FORM_PARTS=_MOST_FIELDS)
 
     @app.before_request
     def check_size_and_host() -> Response | None:

@@ -83,9 +83,7 @@ def begin(proved: sign_in.Proved, *, remember: bool) -> Session:
         if former:
             ending.end_session(former.id, "replaced")
         agent = request.headers.get("User-Agent", "")
-        session, raw_handle = sessions.start(
-            proved.user.id, browser_digest=browser.digest(), user_agent=agent, **proof
-        )
+        session, raw_handle = sessions.start(proved.user.id, browser_digest=browser.digest(), user_agent=agent, **proof)
     g.sign_in_session = session
     g.pop("_login_user", None)
     g.new_handle = raw_handle

@@ -9,7 +9,14 @@ from flask import request
 
 from auth_server.access import policy
 from auth_server.clients.client import Client
-from auth_server.errors import InvalidGrant, InvalidScope, InvalidTarget, ProtocolError, UnauthorizedClient
+from auth_server.errors import (
+    InvalidGrant,
+    InvalidRequest,
+    InvalidScope,
+    InvalidTarget,
+    ProtocolError,
+    UnauthorizedClient,
+)
 from auth_server.infra.events import Event, record
 from auth_server.tokens import issuing
 from auth_server.tokens.issuing import Authorization
@@ -52,8 +59,6 @@ UNKNOWN = "the code or token is unknown"
 
 def required(fields: dict[str, str], name: str) -> str:
     """Return a parameter; raise `InvalidRequest` when it is missing."""
-    from auth_server.errors import InvalidRequest
-
     if name not in fields:
         raise InvalidRequest(f"{name} is missing")
     return fields[name]

@@ -1,4 +1,4 @@
-"""The client credentials grant (OAuth 2.1 §4.2): a service acts for itself; no person, no refresh token, no ID token."""
+"""The client credentials grant (OAuth 2.1 §4.2): a service acts for itself; no person, refresh or ID token."""
 
 from __future__ import annotations
 
