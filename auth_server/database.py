@@ -32,6 +32,12 @@ NAMING_CONVENTION = {
     "pk": "pk_%(table_name)s",
 }
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_COMMON_OPTIONS = {
+    "pool_size": 10,
+    "max_overflow": 20,
+    "hide_parameters": True,  # an error's text must not carry what was stored
+    "execution_options": {"preserve_rowcount": True},  # INSERT … ON CONFLICT answers by its row count too
+}
 _WRITES = frozenset({"INSERT", "UPDATE", "DELETE", "CREATE", "ALTER ", "DROP T", "DROP I"})
 
 
@@ -70,20 +76,13 @@ def setup_database(app: Flask, settings: config.Settings) -> None:
 
 
 def _sqlite_options() -> dict[str, Any]:
-    return {
-        "pool_size": 10,
-        "max_overflow": 20,
-        "hide_parameters": True,  # an error's text must not carry what was stored
-        "connect_args": {"timeout": 5, "check_same_thread": False},
-    }
+    return {**_COMMON_OPTIONS, "connect_args": {"timeout": 5, "check_same_thread": False}}
 
 
 def _postgresql_options() -> dict[str, Any]:
     bounds = "-c lock_timeout=5000 -c statement_timeout=10000 -c idle_in_transaction_session_timeout=60000"
     return {
-        "pool_size": 10,
-        "max_overflow": 20,
-        "hide_parameters": True,
+        **_COMMON_OPTIONS,
         "pool_pre_ping": True,
         "pool_recycle": 1800,
         "connect_args": {"connect_timeout": 5, "options": bounds},

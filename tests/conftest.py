@@ -1,0 +1,199 @@
+"""An application on a database of its own for every test: an SQLite file, or, with AUTH_TEST_DATABASE=postgresql, a
+PostgreSQL database. Both are copies of one that was migrated once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+
+from auth_server import config, create_app
+from auth_server.accounts import users
+from auth_server.clients.client import Client
+from auth_server.config import Settings
+from auth_server.database import db
+from auth_server.infra import events, schema
+from tests.support import factories
+from tests.support.browser import Browser
+from tests.support.rp import RelyingParty
+
+ISSUER = "http://localhost:8421"
+SECRET_KEY = "tests-only-0123456789-abcdefghijklmnopqrstuvwxyz"
+ON_POSTGRESQL = os.environ.get("AUTH_TEST_DATABASE") == "postgresql"
+BASE: dict[str, Any] = {
+    "issuer": ISSUER,
+    "secret_key": SECRET_KEY,
+    "bcrypt_rounds": 4,
+    "endpoint_rate_limit": None,
+    "create_rate_limit": None,
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without PostgreSQL its run has nothing to stand on: it says so once and loudly, and in CI it fails."""
+    if ON_POSTGRESQL and "AUTH_TEST_POSTGRESQL_URL" not in os.environ:
+        if os.environ.get("CI") == "true":
+            pytest.exit("no PostgreSQL to test on", returncode=1)
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason="NO POSTGRESQL: nothing was tested on it"))
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the URL of a migrated database with keys, to be copied."""
+    folder = tmp_path_factory.mktemp("template")
+    url = f"sqlite:///{folder / 'template.db'}"
+    if ON_POSTGRESQL:
+        url = _new_postgresql_database("template")
+    settings = Settings(**BASE, instance_path=folder, database_url=url)
+    app = create_app(settings)
+    with app.app_context():
+        from auth_server.cli.serving import make_keys
+
+        schema.upgrade()
+        events.begin(events.Context(actor_kind="job"))
+        make_keys()
+        db.session.commit()
+        db.engine.dispose()
+    yield url
+    if ON_POSTGRESQL:
+        _drop_postgresql_database(url)
+
+
+@pytest.fixture
+def database_url(template: str, tmp_path: Path) -> Iterator[str]:
+    """Return the URL of a fresh copy of the migrated database."""
+    if ON_POSTGRESQL:
+        url = _new_postgresql_database("test", copy_of=template)
+        yield url
+        _drop_postgresql_database(url)
+    else:
+        shutil.copy(make_url(template).database or "", tmp_path / "test.db")
+        yield f"sqlite:///{tmp_path / 'test.db'}"
+
+
+@pytest.fixture
+def make_app(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Flask]]:
+    """Return a maker of applications on this test's database; settings may be overridden by name."""
+    made: list[Flask] = []
+
+    def make(**overrides: Any) -> Flask:
+        for app in made:
+            _close(app)
+        settings = Settings(**{**BASE, "instance_path": tmp_path, "database_url": database_url, **overrides})
+        app = create_app(settings)
+        app.testing = False  # a crash must become the answer that people get
+        made.append(app)
+        return app
+
+    yield make
+    for app in made:
+        _close(app)
+
+
+@pytest.fixture
+def app(make_app: Callable[..., Flask]) -> Flask:
+    """Return the application under test."""
+    return make_app()
+
+
+@pytest.fixture
+def settings(app: Flask) -> Settings:
+    return config.current()
+
+
+@pytest.fixture
+def domain(app: Flask) -> Iterator[None]:
+    """Open an application context for tests that call the domain directly."""
+    with app.app_context():
+        events.begin(events.Context(actor_kind="job", request_id="test"))
+        yield
+        db.session.rollback()
+
+
+@pytest.fixture
+def ada(app: Flask) -> users.User:
+    """Return a person with a password (`factories.PASSWORD`), who is also the administrator."""
+    return factories.person(app, "ada@example.org", "Ada Lovelace", roles=["administrator"])
+
+
+@pytest.fixture
+def ben(app: Flask) -> users.User:
+    """Return another person, without roles."""
+    return factories.person(app, "ben@example.org", "Ben")
+
+
+@pytest.fixture
+def browser(app: Flask, ada: users.User) -> Browser:
+    """Return a browser that nobody is signed in at (an administrator exists)."""
+    return Browser(app)
+
+
+@pytest.fixture
+def wiki(app: Flask) -> tuple[Client, str]:
+    """Return a confidential client with both interactive grants, and its secret."""
+    return factories.client(app)
+
+
+@pytest.fixture
+def rp(app: Flask, browser: Browser, wiki: tuple[Client, str]) -> RelyingParty:
+    """Return a relying party that drives `wiki` through `browser`."""
+    client, secret = wiki
+    return RelyingParty(app, browser, client, secret)
+
+
+@pytest.fixture
+def in_a_while() -> Iterator[Callable[[timedelta], None]]:
+    """Return a function that moves the clock forward for the rest of the test."""
+    import time_machine
+
+    travellers: list[Any] = []
+
+    def travel(by: timedelta) -> None:
+        from auth_server.infra import clock
+
+        target = clock.now() + by
+        while travellers:
+            travellers.pop().stop()
+        traveller = time_machine.travel(target, tick=True)
+        traveller.start()
+        travellers.append(traveller)
+
+    yield travel
+    for traveller in travellers:
+        traveller.stop()
+
+
+def _close(app: Flask) -> None:
+    with app.app_context():
+        db.session.remove()
+        for engine in db.engines.values():
+            engine.dispose()
+
+
+def _new_postgresql_database(purpose: str, copy_of: str | None = None) -> str:
+    server = make_url(os.environ["AUTH_TEST_POSTGRESQL_URL"])
+    name = f"{purpose}_{uuid.uuid4().hex}"
+    source = f' TEMPLATE "{make_url(copy_of).database}"' if copy_of else ""
+    _administer(f'CREATE DATABASE "{name}"{source}')
+    return server.set(database=name).render_as_string(hide_password=False)
+
+
+def _drop_postgresql_database(url: str) -> None:
+    _administer(f'DROP DATABASE "{make_url(url).database}" WITH (FORCE)')
+
+
+def _administer(statement: str) -> None:
+    engine = create_engine(os.environ["AUTH_TEST_POSTGRESQL_URL"], isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
