@@ -68,14 +68,15 @@ def initialise(settings: config.Settings, *, with_snapshot: bool) -> None:
                 if copy:
                     say(f"snapshot before the migration: {copy}")
                 schema.upgrade()
-            run_in_transaction(_make_keys)
+            run_in_transaction(make_keys)
         except schema.SchemaTooNew as cause:
             stop(f"the database has revision {cause}, which is newer than this program; install the newer version")
         except SQLAlchemyError as cause:
             stop(f"the database cannot be opened: {type(cause).__name__}; check AUTH_SERVER_DATABASE_URL")
 
 
-def _make_keys() -> None:
+def make_keys() -> None:
+    """Make every key that is missing; harmless to repeat."""
     sealed_keys.ensure()
     keyring.ensure()
 
