@@ -6,9 +6,10 @@ import os
 import sys
 
 import click
+from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
-from auth_server import config, create_app
+from auth_server import config, create_app, jobs
 from auth_server.cli.root import in_app, json_option, load_settings, refuse, run_in_transaction, say, show, stop
 from auth_server.infra import schema, sealed_keys
 from auth_server.keys import keyring
@@ -31,10 +32,12 @@ def serve(host: str, port: int | None, workers: int) -> None:
     if port and config.PREFIX + "ISSUER" not in os.environ:
         os.environ[config.PREFIX + "ISSUER"] = f"http://localhost:{port}"
     settings = load_settings(create=True)
-    initialise(settings, with_snapshot=True)
+    app = create_app(settings)
+    initialise(app, settings, may_migrate=settings.database_url.startswith("sqlite"))
     config.remember_issuer(settings)
     os.environ[config.PREFIX + "ISSUER"] = settings.issuer
-    _greet(settings)
+    _greet(app, settings)
+    jobs.start(app)
     _run(host, port or _issuer_port(settings), workers)
 
 
@@ -42,7 +45,7 @@ def serve(host: str, port: int | None, workers: int) -> None:
 def init() -> None:
     """Create and migrate the database and make the first signing keys; safe to repeat."""
     settings = load_settings(create=True)
-    initialise(settings, with_snapshot=True)
+    initialise(create_app(settings), settings, may_migrate=True)
     say("ready")
 
 
@@ -57,22 +60,30 @@ def setup_link(as_json: bool) -> None:
     show({"url": url}, as_json, url)
 
 
-def initialise(settings: config.Settings, *, with_snapshot: bool) -> None:
-    """Migrate, after a snapshot of an SQLite file, and make the keys that are missing."""
-    app = create_app(settings)
+def initialise(app: Flask, settings: config.Settings, *, may_migrate: bool) -> None:
+    """Migrate, after a snapshot of an SQLite file, and make the keys that are missing.
+
+    A shared database is migrated by `init` alone: several servers may be running on it.
+    """
     with app.app_context():
         try:
             schema.check_not_newer()
             if not schema.is_current():
-                copy = schema.snapshot() if with_snapshot and schema.revision() else None
-                if copy:
-                    say(f"snapshot before the migration: {copy}")
-                schema.upgrade()
+                if not may_migrate:
+                    stop("the database is not migrated; run `auth-server init` once, then start the servers")
+                _migrate()
             run_in_transaction(make_keys)
         except schema.SchemaTooNew as cause:
             stop(f"the database has revision {cause}, which is newer than this program; install the newer version")
         except SQLAlchemyError as cause:
             stop(f"the database cannot be opened: {type(cause).__name__}; check AUTH_SERVER_DATABASE_URL")
+
+
+def _migrate() -> None:
+    copy = schema.snapshot() if schema.revision() else None
+    if copy:
+        say(f"snapshot before the migration: {copy}")
+    schema.upgrade()
 
 
 def make_keys() -> None:
@@ -81,9 +92,8 @@ def make_keys() -> None:
     keyring.ensure()
 
 
-def _greet(settings: config.Settings) -> None:
+def _greet(app: Flask, settings: config.Settings) -> None:
     """Say where the server is and what to do first."""
-    app = create_app(settings)
     with app.app_context():
         link = run_in_transaction(setup_pages.make_link)
     say("")

@@ -1,0 +1,63 @@
+"""Work that no request should wait for: the key schedule, and the end of rows that nobody can use any more.
+
+A thread of `serve` runs it; over all processes and machines on one database, once a minute.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import timedelta
+
+from flask import Flask
+from sqlalchemy.exc import SQLAlchemyError
+
+from auth_server import config
+from auth_server.accounts import sessions
+from auth_server.config import Rate
+from auth_server.database import db
+from auth_server.infra import audit, events, limits, once
+from auth_server.keys import keyring
+from auth_server.oauth import authorization_request
+from auth_server.tokens import revocations, store
+
+log = logging.getLogger("auth_server.jobs")
+_ONE_RUN = Rate(1, timedelta(minutes=1))
+
+
+def run_due() -> bool:
+    """Do what is due, unless another process did so within the minute; False then."""
+    if limits.reserve(["jobs:due"], _ONE_RUN).refused:
+        return False
+    settings = config.current()
+    keyring.follow_schedule(settings.key_rotation_interval)
+    for prune in (
+        limits.prune,
+        once.prune,
+        sessions.prune,
+        authorization_request.prune,
+        store.prune,
+        revocations.prune,
+    ):
+        prune()
+    audit.prune(settings.audit_retention)
+    return True
+
+
+def start(app: Flask) -> threading.Event:
+    """Run in the background until the returned event is set. A failed run is logged and tried again."""
+    stopped = threading.Event()
+    threading.Thread(target=_loop, args=(app, stopped), name="jobs", daemon=True).start()
+    return stopped
+
+
+def _loop(app: Flask, stopped: threading.Event) -> None:
+    while not stopped.wait(_ONE_RUN.period.total_seconds()):
+        with app.app_context():
+            events.begin(events.Context(request_id="jobs", actor_kind="job", actor="schedule"))
+            try:
+                run_due()
+                db.session.commit()
+            except SQLAlchemyError:
+                db.session.rollback()
+                log.exception("the scheduled work failed")
