@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from urllib.parse import quote
 
 from flask import Flask, Response, render_template, request
 from flask_wtf.csrf import CSRFError
@@ -101,7 +102,10 @@ def _page(error: PageError) -> Response:
 
 def _forged(error: CSRFError) -> Response:
     facts = [] if browser.came_with_cookie() else [(i18n.gettext("Cookies"), i18n.gettext("the browser sent none"))]
-    return page_error(PageError("csrf", 403, facts=facts, detail=str(error.description), restart_url=request.path))
+    again = request.full_path.rstrip("?")
+    if "next" in request.form and "next" not in request.args:  # the login form carries where it leads to
+        again = f"{request.path}?next={quote(request.form['next'][:4000], safe='')}"
+    return page_error(PageError("csrf", 403, facts=facts, detail=str(error.description), restart_url=again))
 
 
 def _http(error: HTTPException) -> Response:

@@ -12,7 +12,7 @@ from flask import Flask, Response, abort, redirect, request
 from auth_server import config
 from auth_server.accounts.sessions import Session
 from auth_server.errors import PageError
-from auth_server.web import session, surface
+from auth_server.web import request_id, session, surface
 
 LOGIN_PATH = "/login"
 _LONGEST_QUERY = 16_384
@@ -35,7 +35,7 @@ def setup_guards(app: Flask) -> None:
 
 def _check_host() -> Response | None:
     """A page asked under another host than the issuer's: the browser goes to the issuer, a form is refused."""
-    if request.host == config.current().issuer_host:
+    if request_id.seen_host() == config.current().issuer_host:
         return None
     if request.method not in ("GET", "HEAD"):
         raise PageError("invalid_request", 421, detail="form sent to a foreign host")

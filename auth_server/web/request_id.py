@@ -29,6 +29,15 @@ def mark(response: Response) -> Response:
     return response
 
 
+def seen_host() -> str:
+    """Return the host that the browser asked for; `X-Forwarded-Host` counts only from a trusted proxy."""
+    forwarded = request.headers.get("X-Forwarded-Host", "")
+    trusted = config.current().trusted_proxies
+    if forwarded and trusted and _is_within(request.remote_addr or "", trusted):
+        return forwarded.rpartition(",")[2].strip()
+    return request.host
+
+
 def client_address() -> str:
     """Return the caller's address; `X-Forwarded-For` counts only from a trusted proxy, read from the right."""
     peer = request.remote_addr or ""
