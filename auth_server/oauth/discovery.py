@@ -25,12 +25,14 @@ _METADATA_MAX_AGE_SECONDS = 300
 
 
 def setup_discovery(blueprint: Blueprint, server: Server) -> None:
+    metadata_bytes = _Document(apis.register, lambda: provider_metadata(server))
+    jwks_bytes = _Document(keyring.published, lambda: {"keys": list(keyring.published())})
+
     def document() -> Response:
-        return _cacheable(lambda: provider_metadata(server), _METADATA_MAX_AGE_SECONDS)
+        return metadata_bytes.answer(_METADATA_MAX_AGE_SECONDS)
 
     def jwks() -> Response:
-        seconds = int(config.current().jwks_max_age.total_seconds())
-        return _cacheable(lambda: {"keys": list(keyring.published())}, seconds)
+        return jwks_bytes.answer(int(config.current().jwks_max_age.total_seconds()))
 
     for path in METADATA_PATHS:
         blueprint.add_url_rule(path, path.rpartition("/")[2], document)
@@ -71,10 +73,21 @@ def provider_metadata(server: Server) -> dict[str, Any]:
     }
 
 
-def _cacheable(make: Callable[[], dict[str, Any]], max_age_seconds: int) -> Response:
-    """Answer with ETag and Cache-Control, or 304."""
-    body = json.dumps(make(), separators=(",", ":")).encode()
-    answer = Response(body, content_type="application/json")
-    answer.set_etag(hashlib.sha256(body).hexdigest()[:32])
-    answer.headers["Cache-Control"] = f"public, max-age={max_age_seconds}"
-    return answer.make_conditional(request)  # type: ignore[return-value]
+class _Document:
+    """A document as bytes, computed again only when what it is made of has changed."""
+
+    def __init__(self, source: Callable[[], object], make: Callable[[], dict[str, Any]]) -> None:
+        self._source, self._make = source, make
+        self._made: tuple[object, bytes, str] | None = None
+
+    def answer(self, max_age_seconds: int) -> Response:
+        """Answer with ETag and Cache-Control, or 304."""
+        source = self._source()
+        made = self._made
+        if made is None or made[0] is not source:
+            body = json.dumps(self._make(), separators=(",", ":")).encode()
+            made = self._made = (source, body, hashlib.sha256(body).hexdigest()[:32])
+        response = Response(made[1], content_type="application/json")
+        response.set_etag(made[2])
+        response.headers["Cache-Control"] = f"public, max-age={max_age_seconds}"
+        return response.make_conditional(request)  # type: ignore[return-value]
