@@ -25,6 +25,8 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _PERIODS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 _MOST_ACCESS_TOKEN_TTL = timedelta(hours=1)
 _LEAST_SECRET_LENGTH = 32
+_ISSUER = re.compile(r"(https?)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?", re.ASCII)
+_DEFAULT_PORT = {"http": 80, "https": 443}
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 T = TypeVar("T")
@@ -101,16 +103,24 @@ def one_of(*choices: str, not_yet: tuple[str, ...] = ()) -> Callable[[str], str]
 
 def issuer_url(text: str) -> str:
     """Accept the issuer: no path, no trailing slash; https unless the host is loopback (RFC 8414 §2)."""
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
-        raise Invalid("expected an address such as https://id.example.org")
-    if parts.path or parts.query or parts.fragment or text.endswith(("?", "#")):
-        raise Invalid("expected no path and no trailing slash")
     if text != text.lower():
         raise Invalid("expected lower case")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
+    found = _ISSUER.fullmatch(text)
+    if not found:
+        raise Invalid("expected an address with scheme and host, no path and no trailing slash")
+    scheme, port = found[1], int(found[2] or 0)
+    if port > 65535 or port == _DEFAULT_PORT[scheme]:
+        raise Invalid("expected another port, or none: browsers leave out 80 for http and 443 for https")
+    if scheme == "http" and not is_loopback(_hostname(text)):
         raise Invalid("expected https: plain http is for localhost only")
     return text
+
+
+def _hostname(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError as cause:
+        raise Invalid("expected a host name or an address") from cause
 
 
 def is_loopback(host: str) -> bool:
@@ -282,10 +292,8 @@ def from_env(environ: Mapping[str, str] = os.environ, *, create: bool = False) -
     if "issuer" not in values:
         values["issuer"] = _remembered_issuer(folder, problems)
     values.setdefault("database_url", f"sqlite:///{(folder / 'auth-server.db').absolute()}")
-    if problems:
-        raise ConfigurationError(problems)
     settings = Settings(**values)
-    problems = _problems_between(settings)
+    problems += _problems_between(settings)
     if problems:
         raise ConfigurationError(problems)
     return settings

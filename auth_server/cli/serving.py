@@ -30,7 +30,7 @@ def serve(host: str, port: int | None, workers: int) -> None:
       auth-server serve --port 9000
     """
     if port and config.PREFIX + "ISSUER" not in os.environ:
-        os.environ[config.PREFIX + "ISSUER"] = f"http://localhost:{port}"
+        os.environ[config.PREFIX + "ISSUER"] = "http://localhost" + (f":{port}" if port != 80 else "")
     settings = load_settings(create=True)
     app = create_app(settings)
     initialise(app, settings, may_migrate=settings.database_url.startswith("sqlite"))
