@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
-from sqlalchemy import JSON, Boolean, String, delete, func, or_, select, update
+from sqlalchemy import JSON, Boolean, String, bindparam, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -78,6 +78,7 @@ class User(Base):
 
 TABLE: Any = User.__table__
 PERSON_COLUMNS = tuple(column for column in TABLE.columns if column.name not in ("email_key", "created_at"))
+_FIND_PERSON = select(*PERSON_COLUMNS).where(TABLE.c.id == bindparam("which"))
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def person(row: Any) -> Person:
 
 def find_person(user_id: str) -> Person | None:
     """Return a person by `sub`, without the ORM."""
-    row = database.execute(select(*PERSON_COLUMNS).where(TABLE.c.id == user_id)).first()
+    row = database.execute(_FIND_PERSON, {"which": user_id}).first()
     return None if row is None else person(row)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import String, and_, delete, or_, select
+from sqlalchemy import String, and_, bindparam, delete, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_server import database
@@ -32,6 +32,22 @@ class Revocation(Base):
 
 
 _TABLE: Any = Revocation.__table__
+_COVERING = (
+    select(_TABLE.c.kind)
+    .where(
+        or_(
+            and_(_TABLE.c.kind == JTI, _TABLE.c.value == bindparam("jti")),
+            and_(_TABLE.c.kind == FAMILY, _TABLE.c.value == bindparam("family")),
+            and_(
+                _TABLE.c.kind == CLIENT,
+                _TABLE.c.value == bindparam("client_id"),
+                _TABLE.c.before >= bindparam("issued"),
+            ),
+            and_(_TABLE.c.kind == EVERYTHING, _TABLE.c.before >= bindparam("issued")),
+        )
+    )
+    .limit(1)
+)
 
 
 def add(kind: str, values: Iterable[str]) -> None:
@@ -49,15 +65,13 @@ def covers(claims: Mapping[str, Any]) -> bool:
 
     A client-wide entry has only the token's whole seconds to compare: a token of the very second is refused too.
     """
-    issued = datetime.fromtimestamp(claims["iat"], UTC)
-    conditions = [
-        and_(_TABLE.c.kind == JTI, _TABLE.c.value == claims["jti"]),
-        and_(_TABLE.c.kind == CLIENT, _TABLE.c.value == claims["client_id"], _TABLE.c.before >= issued),
-        and_(_TABLE.c.kind == EVERYTHING, _TABLE.c.before >= issued),
-    ]
-    if claims.get("fam"):
-        conditions.append(and_(_TABLE.c.kind == FAMILY, _TABLE.c.value == claims["fam"]))
-    return database.execute(select(_TABLE.c.kind).where(or_(*conditions)).limit(1)).first() is not None
+    named = {
+        "jti": claims["jti"],
+        "family": claims.get("fam", ""),
+        "client_id": claims["client_id"],
+        "issued": datetime.fromtimestamp(claims["iat"], UTC),
+    }
+    return database.execute(_COVERING, named).first() is not None
 
 
 def prune() -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import case, delete, literal, select, update
+from sqlalchemy import bindparam, case, delete, select, update
 
 from auth_server import database
 from auth_server.accounts import sessions, users
@@ -30,6 +30,47 @@ _FAMILY: Any = models.Family.__table__
 _CODE: Any = models.AuthorizationCode.__table__
 _REFRESH: Any = models.RefreshToken.__table__
 _OPAQUE: Any = models.OpaqueAccessToken.__table__
+
+
+_FAMILY_AND_PERSON = (*_FAMILY.columns, *users.PERSON_COLUMNS)
+
+# Statements are built once: building one costs more than running it.
+_FIND_CODE = (
+    select(*_CODE.columns, *_FAMILY_AND_PERSON, sessions.TABLE.c.id.label("live_session"))
+    .join(_FAMILY, _FAMILY.c.id == _CODE.c.family_id)
+    .join(users.TABLE, users.TABLE.c.id == _FAMILY.c.user_id)
+    .outerjoin(sessions.TABLE, sessions.TABLE.c.id == _FAMILY.c.session_id)
+    .where(_CODE.c.digest == bindparam("presented"))
+)
+_SPEND_CODE = (
+    update(_CODE)
+    .where(_CODE.c.digest == bindparam("which"), _CODE.c.spent_at.is_(None))
+    .values(spent_at=bindparam("now"))
+)
+_FIND_REFRESH = (
+    select(*_REFRESH.columns, *_FAMILY_AND_PERSON)
+    .join(_FAMILY, _FAMILY.c.id == _REFRESH.c.family_id)
+    .join(users.TABLE, users.TABLE.c.id == _FAMILY.c.user_id)
+    .where(_REFRESH.c.digest == bindparam("presented"))
+)
+_ROTATE = (
+    update(_REFRESH)
+    .where(_REFRESH.c.digest == bindparam("which"), _REFRESH.c.rotated_at.is_(None))
+    .values(rotated_at=bindparam("now"), successor_sealed=bindparam("sealed"))
+)
+_WINDOW_IS_OVER = _FAMILY.c.refresh_window_ends_at.is_(None) | (_FAMILY.c.refresh_window_ends_at <= bindparam("now"))
+_NOTE_USE = update(_FAMILY).where(_FAMILY.c.id == bindparam("which")).values(last_used_at=bindparam("now"))
+_NOTE_REFRESH = _NOTE_USE.values(
+    refresh_count=case((_WINDOW_IS_OVER, 1), else_=_FAMILY.c.refresh_count + 1),
+    refresh_window_ends_at=case(
+        (_WINDOW_IS_OVER, bindparam("fresh", type_=Moment())), else_=_FAMILY.c.refresh_window_ends_at
+    ),
+)
+_INSERT_FAMILY, _INSERT_CODE, _INSERT_REFRESH = _FAMILY.insert(), _CODE.insert(), _REFRESH.insert()
+_INSERT_OPAQUE = _OPAQUE.insert()
+_FIND_OPAQUE = select(_OPAQUE.c.claims).where(
+    _OPAQUE.c.digest == bindparam("presented"), _OPAQUE.c.expires_at > bindparam("now")
+)
 
 
 @dataclass(frozen=True)
@@ -112,21 +153,14 @@ def new_code(
     }
     raw_code = crypto.new_secret()
     code = {"family_id": family_id, "redirect_uri": redirect_uri, "code_challenge": code_challenge}
-    database.execute(_FAMILY.insert().values(family))
-    database.execute(_CODE.insert().values(**code, digest=crypto.digest(raw_code), expires_at=now + CODE_LIFE))
+    database.execute(_INSERT_FAMILY, family)
+    database.execute(_INSERT_CODE, {**code, "digest": crypto.digest(raw_code), "expires_at": now + CODE_LIFE})
     return raw_code, family_id
 
 
 def find_code(presented: str) -> Code | None:
     """Return a stored code, spent and expired ones too, or None."""
-    columns = (*_CODE.columns, *_FAMILY.columns, *users.PERSON_COLUMNS, sessions.TABLE.c.id.label("live_session"))
-    joined = (
-        select(*columns)
-        .join(_FAMILY, _FAMILY.c.id == _CODE.c.family_id)
-        .join(users.TABLE, users.TABLE.c.id == _FAMILY.c.user_id)
-        .outerjoin(sessions.TABLE, sessions.TABLE.c.id == _FAMILY.c.session_id)
-    )
-    row = database.execute(joined.where(_CODE.c.digest == crypto.digest(presented))).first()
+    row = database.execute(_FIND_CODE, {"presented": crypto.digest(presented)}).first()
     if row is None:
         return None
     values = row._mapping
@@ -144,8 +178,7 @@ def find_code(presented: str) -> Code | None:
 
 def spend_code(code: Code) -> bool:
     """Spend a code once; False when somebody was faster."""
-    condition = (_CODE.c.digest == code.digest, _CODE.c.spent_at.is_(None))
-    return database.execute(update(_CODE).where(*condition).values(spent_at=clock.now())).rowcount == 1
+    return database.execute(_SPEND_CODE, {"which": code.digest, "now": clock.now()}).rowcount == 1
 
 
 def new_refresh_token(family: Family, idle_life: timedelta) -> str:
@@ -157,12 +190,7 @@ def new_refresh_token(family: Family, idle_life: timedelta) -> str:
 
 def find_refresh_token(presented: str) -> Refresh | None:
     """Return a stored refresh token, rotated and expired ones too, or None."""
-    joined = (
-        select(*_REFRESH.columns, *_FAMILY.columns, *users.PERSON_COLUMNS)
-        .join(_FAMILY, _FAMILY.c.id == _REFRESH.c.family_id)
-        .join(users.TABLE, users.TABLE.c.id == _FAMILY.c.user_id)
-    )
-    row = database.execute(joined.where(_REFRESH.c.digest == crypto.digest(presented))).first()
+    row = database.execute(_FIND_REFRESH, {"presented": crypto.digest(presented)}).first()
     if row is None:
         return None
     values = row._mapping
@@ -183,9 +211,8 @@ def rotate(found: Refresh, presented: str, *, idle_life: timedelta, grace: timed
     """
     raw_token = crypto.new_secret()
     sealed = crypto.seal_with_secret(presented, raw_token.encode(), _SUCCESSOR) if grace else None
-    condition = (_REFRESH.c.digest == found.digest, _REFRESH.c.rotated_at.is_(None))
-    statement = update(_REFRESH).where(*condition).values(rotated_at=clock.now(), successor_sealed=sealed)
-    if database.execute(statement).rowcount != 1:
+    parameters = {"which": found.digest, "now": clock.now(), "sealed": sealed}
+    if database.execute(_ROTATE, parameters).rowcount != 1:
         return None
     _insert_refresh_token(found.family, raw_token, idle_life)
     return raw_token
@@ -203,14 +230,10 @@ def same_successor(found: Refresh, presented: str, grace: timedelta) -> str | No
 def note_use(family: Family, *, refreshed: bool = False) -> None:
     """Remember that a family was used just now, and count refreshes in windows of an hour."""
     now = clock.now()
-    values: dict[str, Any] = {"last_used_at": now}
     if refreshed:
-        over = _FAMILY.c.refresh_window_ends_at.is_(None) | (_FAMILY.c.refresh_window_ends_at <= now)
-        values["refresh_count"] = case((over, 1), else_=_FAMILY.c.refresh_count + 1)
-        values["refresh_window_ends_at"] = case(
-            (over, literal(now + REFRESH_WINDOW, Moment())), else_=_FAMILY.c.refresh_window_ends_at
-        )
-    database.execute(update(_FAMILY).where(_FAMILY.c.id == family.id).values(values))
+        database.execute(_NOTE_REFRESH, {"which": family.id, "now": now, "fresh": now + REFRESH_WINDOW})
+    else:
+        database.execute(_NOTE_USE, {"which": family.id, "now": now})
 
 
 def seconds_until_refresh(family: Family) -> int:
@@ -225,13 +248,12 @@ def seconds_until_refresh(family: Family) -> int:
 def add_opaque(raw_token: str, claims: Mapping[str, Any], expires_at: datetime) -> None:
     """Store an opaque access token by digest, with its claims."""
     row = {"digest": crypto.digest(raw_token), "claims": dict(claims), "expires_at": expires_at}
-    database.execute(_OPAQUE.insert().values(row))
+    database.execute(_INSERT_OPAQUE, row)
 
 
 def find_opaque(presented: str) -> dict[str, Any] | None:
     """Return the claims of a live opaque access token, or None."""
-    condition = (_OPAQUE.c.digest == crypto.digest(presented), _OPAQUE.c.expires_at > clock.now())
-    found = database.execute(select(_OPAQUE.c.claims).where(*condition)).scalar()
+    found = database.execute(_FIND_OPAQUE, {"presented": crypto.digest(presented), "now": clock.now()}).scalar()
     return None if found is None else dict(found)
 
 
@@ -270,7 +292,7 @@ def _insert_refresh_token(family: Family, raw_token: str, idle_life: timedelta) 
         "created_at": now,
         "expires_at": min(now + idle_life, family.expires_at),
     }
-    database.execute(_REFRESH.insert().values(row))
+    database.execute(_INSERT_REFRESH, row)
 
 
 def _family(values: Any) -> Family:
