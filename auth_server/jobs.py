@@ -19,7 +19,7 @@ from auth_server.database import db
 from auth_server.infra import audit, events, limits, once
 from auth_server.keys import keyring
 from auth_server.oauth import authorization_request
-from auth_server.tokens import revocations, store
+from auth_server.tokens import opaque, revocations, store
 
 log = logging.getLogger("auth_server.jobs")
 _ONE_RUN = Rate(1, timedelta(minutes=1))

@@ -10,7 +10,7 @@ from auth_server.accounts import users
 from auth_server.clients import client as clients
 from auth_server.infra import clock
 from auth_server.keys import access_token, jose, keyring
-from auth_server.tokens import revocations, store
+from auth_server.tokens import opaque, revocations
 
 
 def live_claims(presented: str, audiences: Iterable[str] | None = None) -> dict[str, Any] | None:
@@ -42,7 +42,7 @@ def _jwt_claims(presented: str, audiences: Iterable[str] | None) -> dict[str, An
 
 
 def _opaque_claims(presented: str, audiences: Iterable[str] | None) -> dict[str, Any] | None:
-    found = store.find_opaque(presented)
+    found = opaque.find(presented)
     if found is None or (audiences is not None and not access_token.audience_of(found) & set(audiences)):
         return None
     return found

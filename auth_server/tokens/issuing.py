@@ -11,10 +11,10 @@ from auth_server import config
 from auth_server.access.policy import Target
 from auth_server.accounts.users import Person
 from auth_server.clients.client import Client
-from auth_server.infra import clock, crypto
+from auth_server.infra import clock
 from auth_server.infra.events import Event, record
 from auth_server.keys import jose, keyring
-from auth_server.tokens import claims, store
+from auth_server.tokens import claims, opaque
 from auth_server.tokens.store import Family
 
 
@@ -100,9 +100,7 @@ def _access_claims(authorization: Authorization, now: datetime, life: timedelta)
 def _access_token(target: Target, body: dict[str, Any], expires_at: datetime) -> str:
     if target.token_format == "jwt":  # noqa: S105 - a format's name
         return jose.sign(body, keyring.signer(target.alg), typ="at+jwt")
-    raw_token = crypto.new_secret()
-    store.add_opaque(raw_token, body, expires_at)
-    return raw_token
+    return opaque.add(body, expires_at)
 
 
 def _id_token(authorization: Authorization, access_token: str, now: datetime) -> str:

@@ -1,4 +1,4 @@
-"""The rows behind grants: families, codes, refresh tokens, opaque access tokens."""
+"""The rows behind grants: families, codes and refresh tokens."""
 
 from __future__ import annotations
 
@@ -56,12 +56,3 @@ class RefreshToken(Base):
     expires_at: Mapped[datetime] = mapped_column(Moment)
     rotated_at: Mapped[datetime | None] = mapped_column(Moment)
     successor_sealed: Mapped[str | None] = mapped_column(Text)
-
-
-class OpaqueAccessToken(Base):
-    """One opaque access token, by digest, with its claims; deleted after it has expired."""
-
-    __tablename__ = "opaque_access_token"
-    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
-    claims: Mapped[dict[str, object]] = mapped_column(JSON)
-    expires_at: Mapped[datetime] = mapped_column(Moment, index=True)

@@ -1,4 +1,4 @@
-"""The rows of grants: families, codes and refresh tokens, opaque access tokens. Nothing is decided here but "once".
+"""The rows of grants: families, codes and refresh tokens. Nothing is decided here but "once".
 
 Codes and refresh tokens are stored by digest. Whatever may happen once is one conditional UPDATE (DESIGN 1.8).
 """
@@ -6,7 +6,7 @@ Codes and refresh tokens are stored by digest. Whatever may happen once is one c
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,7 +29,6 @@ _SUCCESSOR = "refresh-successor"
 _FAMILY: Any = models.Family.__table__
 _CODE: Any = models.AuthorizationCode.__table__
 _REFRESH: Any = models.RefreshToken.__table__
-_OPAQUE: Any = models.OpaqueAccessToken.__table__
 
 
 _FAMILY_AND_PERSON = (*_FAMILY.columns, *users.PERSON_COLUMNS)
@@ -67,10 +66,6 @@ _NOTE_REFRESH = _NOTE_USE.values(
     ),
 )
 _INSERT_FAMILY, _INSERT_CODE, _INSERT_REFRESH = _FAMILY.insert(), _CODE.insert(), _REFRESH.insert()
-_INSERT_OPAQUE = _OPAQUE.insert()
-_FIND_OPAQUE = select(_OPAQUE.c.claims).where(
-    _OPAQUE.c.digest == bindparam("presented"), _OPAQUE.c.expires_at > bindparam("now")
-)
 
 
 @dataclass(frozen=True)
@@ -245,18 +240,6 @@ def seconds_until_refresh(family: Family) -> int:
     return max(1, int((ends_at - now).total_seconds()) + 1)
 
 
-def add_opaque(raw_token: str, claims: Mapping[str, Any], expires_at: datetime) -> None:
-    """Store an opaque access token by digest, with its claims."""
-    row = {"digest": crypto.digest(raw_token), "claims": dict(claims), "expires_at": expires_at}
-    database.execute(_INSERT_OPAQUE, row)
-
-
-def find_opaque(presented: str) -> dict[str, Any] | None:
-    """Return the claims of a live opaque access token, or None."""
-    found = database.execute(_FIND_OPAQUE, {"presented": crypto.digest(presented), "now": clock.now()}).scalar()
-    return None if found is None else dict(found)
-
-
 def find_family(family_id: str) -> Family | None:
     """Return a family by id, or None."""
     row = database.execute(select(_FAMILY).where(_FAMILY.c.id == family_id)).first()
@@ -278,7 +261,6 @@ def families_of(user_id: str) -> list[Family]:
 def prune() -> int:
     """Delete what nobody can present any more; return how many families went."""
     now = clock.now()
-    database.execute(delete(_OPAQUE).where(_OPAQUE.c.expires_at <= now))
     unborn = _FAMILY.c.last_used_at.is_(None) & (_FAMILY.c.created_at <= now - timedelta(hours=2))
     gone = delete(_FAMILY).where((_FAMILY.c.expires_at <= now - timedelta(hours=2)) | unborn)
     return database.execute(gone).rowcount

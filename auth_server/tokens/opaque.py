@@ -1,0 +1,47 @@
+"""Opaque access tokens: stored by digest, with the claims that a JWT would carry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, String, bindparam, delete, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from auth_server import database
+from auth_server.database import Base, Moment
+from auth_server.infra import clock, crypto
+
+
+class OpaqueAccessToken(Base):
+    """One opaque access token; deleted after it has expired."""
+
+    __tablename__ = "opaque_access_token"
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    claims: Mapped[dict[str, object]] = mapped_column(JSON)
+    expires_at: Mapped[datetime] = mapped_column(Moment, index=True)
+
+
+_TABLE: Any = OpaqueAccessToken.__table__
+_INSERT = _TABLE.insert()
+_FIND = select(_TABLE.c.claims).where(_TABLE.c.digest == bindparam("presented"), _TABLE.c.expires_at > bindparam("now"))
+
+
+def add(claims: Mapping[str, Any], expires_at: datetime) -> str:
+    """Make and store a token for these claims, and return it."""
+    raw_token = crypto.new_secret()
+    row = {"digest": crypto.digest(raw_token), "claims": dict(claims), "expires_at": expires_at}
+    database.execute(_INSERT, row)
+    return raw_token
+
+
+def find(presented: str) -> dict[str, Any] | None:
+    """Return the claims of a live token, or None."""
+    found = database.execute(_FIND, {"presented": crypto.digest(presented), "now": clock.now()}).scalar()
+    return None if found is None else dict(found)
+
+
+def prune() -> int:
+    """Delete expired tokens; return how many."""
+    return database.execute(delete(_TABLE).where(_TABLE.c.expires_at <= clock.now())).rowcount
