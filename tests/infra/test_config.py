@@ -169,7 +169,9 @@ def test_what_is_weak_is_for_loopback_only(tmp_path: Path, name: str, value: str
     assert line.startswith(f"AUTH_SERVER_{name}: ")
 
 
-@pytest.mark.parametrize(("value", "good"), [("3600", True), ("1h", True), ("3601", False), ("30", True), ("29", False)])
+@pytest.mark.parametrize(
+    ("value", "good"), [("3600", True), ("1h", True), ("3601", False), ("30", True), ("29", False)]
+)
 def test_access_tokens_live_at_most_an_hour(tmp_path: Path, value: str, good: bool) -> None:
     """More than 3600 seconds is refused (CONTRACT 2)."""
     if good:

@@ -54,5 +54,6 @@ def events_of(app: Flask, event: str) -> list[Any]:
     """Return the audit rows of one event, oldest first."""
     with app.app_context():
         found = list(db.session.scalars(select(AuditEvent).where(AuditEvent.event == event).order_by(AuditEvent.id)))
+        db.session.expunge_all()  # the rows stay readable when the session is gone
         db.session.rollback()
         return found
