@@ -37,6 +37,7 @@ def run_due() -> bool:
         sessions.prune,
         authorization_request.prune,
         store.prune,
+        opaque.prune,
         revocations.prune,
     ):
         prune()

@@ -110,8 +110,8 @@ def find_person(user_id: str) -> Person | None:
 
 
 def email_key(address: str) -> str:
-    """Return the form in which addresses are compared: NFKC, case-folded."""
-    return unicodedata.normalize("NFKC", address.strip()).casefold()
+    """Return the form in which addresses are compared: NFKC, case-folded, and without NUL, which PostgreSQL refuses."""
+    return unicodedata.normalize("NFKC", address.strip()).casefold().replace("\x00", "\ufffd")
 
 
 def create(email: str, name: str, *, verified: bool, claims: Mapping[str, Any] | None = None) -> User:

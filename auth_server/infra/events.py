@@ -83,6 +83,10 @@ FAILURES = frozenset(
 )
 
 
+LOG_ONLY = frozenset({Event.ERROR_SHOWN})
+"""What any stranger can cause without limit: a log line, no row."""
+
+
 @dataclass
 class Context:
     """Who acts, and from where; set by the web floor, the command line and jobs. `actor_kind`: person, service, job."""
@@ -137,6 +141,7 @@ def record(
         "request_id": here.request_id,
         "reason": reason,
     }
-    audit.append(entry, data)
+    if event not in LOG_ONLY:
+        audit.append(entry, data)
     extra = {key: value for key, value in {**entry, **data}.items() if value and key != "request_id"}
     log.log(logging.WARNING if result == "failure" else logging.INFO, str(event), extra={"fields": extra})

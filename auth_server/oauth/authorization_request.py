@@ -46,6 +46,7 @@ LIFE = timedelta(minutes=30)
 _KEPT_FOR_RESTART = timedelta(days=1)
 _PROMPTS = frozenset({"none", "login", "consent", "select_account"})
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}\Z")
+_FLOW = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 _LONGEST_SHOWN = 300
 _MOST_RESOURCES = 20
 
@@ -122,7 +123,7 @@ def save(found: AuthorizationRequest, browser_digest: str | None) -> Authorizati
 
 def load(flow: str, browser_digest: str) -> AuthorizationRequest:
     """Return a waiting request of this browser, checked again; raise `PageError` `flow_expired`, or `Refused`."""
-    row = _row(flow, browser_digest)
+    row = _row(flow, browser_digest) if _FLOW.match(flow) else None
     if row is None:
         raise PageError("flow_expired", detail="unknown request, or one of another browser")
     if row.closed_at is not None or row.expires_at <= clock.now():

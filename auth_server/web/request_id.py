@@ -63,4 +63,4 @@ def _is_address(text: str) -> bool:
         ipaddress.ip_address(text)
     except ValueError:
         return False
-    return True
+    return "%" not in text  # a zone means nothing beyond its machine, and has no bounded length
