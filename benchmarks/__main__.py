@@ -1,0 +1,202 @@
+"""`python -m benchmarks`: interleaved rounds over our server and the baseline, and what they showed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks import baseline, load, quoted, servers
+from benchmarks.grounds import BaselineGround, Ground, OurGround
+from benchmarks.rows import ROWS, Row
+
+_WARM_UP_SECONDS = 0.3
+
+
+@dataclass
+class Target:
+    """One server under load, and for each row its samples."""
+
+    name: str
+    server: servers.Server
+    ground: Ground
+    samples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def measure(self, row: Row, seconds: float) -> None:
+        """Take one sample: rate, latencies, processor time, and what others did on the server's core meanwhile."""
+        source = row.source(self.ground, seconds)
+        core = servers.cores()
+        used, busy = self.server.cpu_seconds(), servers.busy_seconds(core[0]) if core else 0.0
+        sample = load.run(self.server.port, source, seconds)
+        used = self.server.cpu_seconds() - used
+        busy = servers.busy_seconds(core[0]) - busy if core else used
+        done = max(1, len(sample.latencies))
+        in_order = sorted(sample.latencies) or [0.0]
+        self.samples.setdefault(row.name, []).append(
+            {
+                "rate": sample.rate,
+                "cpu_us": used / done * 1e6,
+                "p50_ms": in_order[len(in_order) // 2] * 1e3,
+                "p99_ms": in_order[int(len(in_order) * 0.99)] * 1e3,
+                "requests": len(sample.latencies),
+                "errors": sample.errors,
+                "first_error": sample.first_error,
+                "others": max(0.0, busy - used) / sample.seconds if sample.seconds else 0.0,
+            }
+        )
+
+    def warm_up(self, row: Row) -> None:
+        """Look at one answer, then let caches and connections settle."""
+        source = row.source(self.ground, _WARM_UP_SECONDS)
+        status, body = load.once(self.server.port, source.following() or b"")
+        if status != 200 or source.marker not in body:
+            raise RuntimeError(f"{self.name}, {row.name}: {status} {body[:300].decode('latin-1')}")
+        row.check(body)
+        if source.answered:
+            source.answered(body)
+        load.run(self.server.port, source, _WARM_UP_SECONDS)
+
+    def result(self, row: Row) -> dict[str, Any]:
+        """Return medians over the samples; sums of requests and errors."""
+        samples = self.samples[row.name]
+        medians = {name: statistics.median(s[name] for s in samples) for name in ("rate", "cpu_us", "p50_ms", "p99_ms")}
+        rates = [sample["rate"] for sample in samples]
+        return {
+            **medians,
+            "rate_range": [min(rates), max(rates)],
+            "requests": sum(sample["requests"] for sample in samples),
+            "errors": sum(sample["errors"] for sample in samples),
+            "first_error": next((sample["first_error"] for sample in samples if sample["errors"]), ""),
+            "others": statistics.median(sample["others"] for sample in samples),
+        }
+
+
+def start_targets(stack: ExitStack, folder: Path, database_url: str | None) -> list[Target]:
+    """Start our server and the baseline; both stop with the stack."""
+    port = servers.free_port()
+    environ = servers.environment(folder / "instance", port, database_url)
+    servers.initialise(environ)
+    ours = stack.enter_context(
+        servers.running(servers.serve_command(port), port, environ, folder / "server.log", "/readyz")
+    )
+    baseline.make_keys(folder / "keys.json")
+    paths = {"BASELINE_KEYS": str(folder / "keys.json"), "BASELINE_DATABASE": str(folder / "baseline.db")}
+    port = servers.free_port()
+    smallest = stack.enter_context(
+        servers.running(
+            baseline.serve_command(port), port, {**os.environ, **paths}, folder / "baseline.log", baseline.READY
+        )
+    )
+    return [
+        Target("auth-server", ours, OurGround(ours.port, environ)),
+        Target("baseline", smallest, BaselineGround(smallest.port, folder / "baseline.db")),
+    ]
+
+
+def measure(targets: list[Target], rows: list[Row], rounds: int, seconds: float) -> None:
+    """Visit every row in turn, at each server after the other; who is first changes from round to round."""
+    if chosen := servers.cores():
+        os.sched_setaffinity(0, {chosen[1]})
+    for row in rows:
+        for target in targets:
+            target.warm_up(row)
+    for number in range(rounds):
+        for row in rows:
+            _tell(f"round {number + 1} of {rounds}: {row.name}")
+            for target in targets if number % 2 == 0 else reversed(targets):
+                target.measure(row, seconds)
+    _tell("")
+
+
+def _tell(what: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\033[K{what}", end="", file=sys.stderr, flush=True)
+
+
+def report(rows: list[Row], found: dict[str, dict[str, Any]]) -> None:
+    """Print what was measured, then what was measured elsewhere."""
+    print(
+        "Measured now: medians; CPU of the server's processes; others: foreign load on its core; base: the baseline\n"
+    )
+    print(
+        f"{'row':15}{'req/s':>8}{'min-max':>14}{'CPU us':>8}{'p50 ms':>8}{'p99 ms':>8}{'errors':>7}{'others':>7}",
+        end="",
+    )
+    print(f"{'base req/s':>12}{'CPU us':>8}{'errors':>7}{'ratio':>8}{'by CPU':>8}")
+    for row in rows:
+        ours, base = found[row.name]["auth-server"], found[row.name]["baseline"]
+        low, high = ours["rate_range"]
+        print(
+            f"{row.name:15}{ours['rate']:8,.0f}{f'{low:,.0f}-{high:,.0f}':>14}{ours['cpu_us']:8,.0f}{ours['p50_ms']:8.1f}"
+            f"{ours['p99_ms']:8.1f}{ours['errors']:7}{ours['others']:7.0%}{base['rate']:12,.0f}{base['cpu_us']:8,.0f}"
+            f"{base['errors']:7}{_ratio(ours['rate'], base['rate']):>8}{_ratio(base['cpu_us'], ours['cpu_us']):>8}"
+        )
+    for row in rows:
+        for name, result in found[row.name].items():
+            if result["errors"]:
+                print(f"ERRORS in {row.name} at {name}: {result['errors']}, the first: {result['first_error']}")
+    quoted.report({name: about["auth-server"]["rate"] for name, about in found.items()}, _baseline_rates(found))
+
+
+def _baseline_rates(found: dict[str, dict[str, Any]]) -> dict[str, float]:
+    return {name: about["baseline"]["rate"] for name, about in found.items()}
+
+
+def _ratio(one: float, other: float) -> str:
+    return f"{one / other:.2f}x" if other else "-"
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure the rows; return 1 when any answer was an error."""
+    rows = [row for row in ROWS if not options.only or row.name in options.only]
+    with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder, ExitStack() as stack:
+        targets = start_targets(stack, Path(folder), options.database)
+        if servers.cores() is None:
+            print("NOT PINNED: fewer than two cores, so the load competes with the server", file=sys.stderr)
+        measure(targets, rows, options.rounds, options.seconds)
+        found = {row.name: {target.name: target.result(row) for target in targets} for row in rows}
+    if options.json:
+        print(json.dumps({"seconds": options.seconds, "rounds": options.rounds, "rows": found}, indent=2))
+    else:
+        report(rows, found)
+    return int(any(result["errors"] for about in found.values() for result in about.values()))
+
+
+def run_start(options: argparse.Namespace) -> int:
+    """Measure cold start and idle memory."""
+    with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
+        found = servers.measure_start(Path(folder), options.times)
+    if options.json:
+        print(json.dumps(found, indent=2))
+        return 0
+    spans = {name: f"{low:.2f} to {high:.2f}" for name, (low, high) in found["range"].items()}
+    print(f"start to the first 200 of /readyz   {found['start_seconds']:6.2f} s    ({spans['start_seconds']})")
+    print(f"the same on an empty folder, once   {found['first_start_seconds']:6.2f} s")
+    print(f"idle memory (PSS), the worker       {found['worker_megabytes']:6.1f} MB   ({spans['worker_megabytes']})")
+    print(f"and its supervisor                  {found['supervisor_megabytes']:6.1f} MB")
+    print(quoted.START)
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("what", nargs="?", choices=("rows", "start"), default="rows")
+    parser.add_argument("--only", action="append", choices=[row.name for row in ROWS], help="one row; may be repeated")
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of a sample (2)")
+    parser.add_argument("--rounds", type=int, default=4, help="samples of each row (4)")
+    parser.add_argument("--times", type=int, default=5, help="starts to take the median of (5)")
+    parser.add_argument("--database", help="SQLAlchemy URL of an empty PostgreSQL database; otherwise SQLite")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    options = parser.parse_args()
+    return run_start(options) if options.what == "start" else run(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""The ground that a row stands on: clients, a person, and fresh codes and refresh tokens, made outside the timed part.
+
+Ours are made by the server's own domain functions on the database that the running server uses; the baseline's by its
+models.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from auth_server import config, create_app
+from auth_server.access import apis, policy
+from auth_server.accounts import sessions, sign_in, users
+from auth_server.clients import client as clients
+from auth_server.database import db
+from auth_server.infra import crypto, events
+from auth_server.tokens import store
+from benchmarks import baseline
+
+APP, SERVICE, SECRET = "bench-app", "bench-service", secrets.token_urlsafe(48)
+REDIRECT_URI = "https://app.example.org/callback"
+VERIFIER = secrets.token_urlsafe(48)
+CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
+PERSON = "openid profile email offline_access"
+OPAQUE, ES256, RS256 = "opaque", "es256", "rs256"
+"""Scopes of three APIs; each decides the form of the access token. With none of them it is a JWT with RS256."""
+_APP: dict[str, Any] = {"redirect_uris": [REDIRECT_URI], "scope": f"{PERSON} {OPAQUE}"}
+_SERVICE: dict[str, Any] = {"grant_types": ["client_credentials"], "scope": f"{OPAQUE} {ES256} {RS256}"}
+
+
+class Ground(Protocol):
+    """A server with two clients and a person, and a way to make codes and refresh tokens at once."""
+
+    port: int
+
+    def codes(self, scope: str, count: int) -> list[str]: ...
+
+    def refresh_tokens(self, scope: str, count: int) -> list[str]: ...
+
+
+class OurGround:
+    """Our server's rows, made through its own domain functions on the database that the running server uses."""
+
+    def __init__(self, port: int, environ: dict[str, str]) -> None:
+        self.port = port
+        self._app = create_app(config.from_env({**environ, "AUTH_SERVER_LOG_LEVEL": "error"}))
+        self._in_transaction(self._make)
+
+    def codes(self, scope: str, count: int) -> list[str]:
+        return self._in_transaction(lambda: [self._new_code(scope)[0] for _ in range(count)])
+
+    def refresh_tokens(self, scope: str, count: int) -> list[str]:
+        return self._in_transaction(lambda: [self._new_refresh_token(scope) for _ in range(count)])
+
+    def _in_transaction(self, act: Callable[[], Any]) -> Any:
+        with self._app.app_context():
+            events.begin(events.Context(actor_kind="job", actor="benchmark"))
+            result = act()
+            db.session.commit()
+            return result
+
+    def _make(self) -> None:
+        for scope, form, alg in ((OPAQUE, "opaque", "RS256"), (ES256, "jwt", "ES256"), (RS256, "jwt", "RS256")):
+            apis.create(f"https://{scope}.example.org", scopes={scope: scope}, token_format=form, alg=alg)
+        for client_id, metadata in ((APP, _APP), (SERVICE, _SERVICE)):
+            clients.create(metadata, client_id=client_id, secret_digest=crypto.digest(SECRET))
+        user = users.create("ada@example.org", "Ada Lovelace", verified=True)
+        db.session.flush()
+        self._session, _handle = sessions.start(
+            user.id,
+            amr=[sign_in.AMR_PASSWORD],
+            acr=sign_in.ACR_ONE_FACTOR,
+            remember=True,
+            browser_digest="",
+            user_agent="",
+            address="127.0.0.1",
+        )
+
+    def _new_code(self, scope: str) -> tuple[str, str]:
+        client = clients.find(APP)
+        assert client is not None
+        scopes = scope.split()
+        return store.new_code(
+            client,
+            self._session,
+            scopes=scopes,
+            resources=policy.target(scopes, ()).resources,
+            redirect_uri=REDIRECT_URI,
+            code_challenge=CHALLENGE,
+            nonce=secrets.token_urlsafe(16),
+        )
+
+    def _new_refresh_token(self, scope: str) -> str:
+        client, (_code, family_id) = clients.find(APP), self._new_code(scope)
+        family = store.find_family(family_id)
+        assert client is not None
+        assert family is not None
+        return store.new_refresh_token(family, client.refresh_token_idle_ttl)
+
+
+class BaselineGround:
+    """The same for the baseline."""
+
+    def __init__(self, port: int, database: Path) -> None:
+        self.port = port
+        self._app = baseline.create_app(str(database))
+        with self._app.app_context():
+            baseline.db.session.add(baseline.User(id=1, name="Ada Lovelace", email="ada@example.org"))
+            grants = ["authorization_code", "refresh_token"]
+            for client_id, metadata in ((APP, {"grant_types": grants, **_APP}), (SERVICE, _SERVICE)):
+                client = baseline.Client(client_id=client_id, client_secret=SECRET)
+                client.set_client_metadata({**metadata, "response_types": ["code"]})
+                baseline.db.session.add(client)
+            baseline.db.session.commit()
+
+    def codes(self, scope: str, count: int) -> list[str]:
+        about = {"redirect_uri": REDIRECT_URI, "code_challenge": CHALLENGE, "code_challenge_method": "S256"}
+        fresh = [secrets.token_urlsafe(32) for _ in range(count)]
+        rows = [baseline.Code(code=code, nonce=secrets.token_urlsafe(16), **about) for code in fresh]
+        self._add(rows, scope)
+        return fresh
+
+    def refresh_tokens(self, scope: str, count: int) -> list[str]:
+        fresh = [secrets.token_urlsafe(32) for _ in range(count)]
+        rows = [baseline.Token(access_token=raw[::-1], refresh_token=raw, expires_in=3600) for raw in fresh]
+        self._add(rows, scope)
+        return fresh
+
+    def _add(self, rows: list[Any], scope: str) -> None:
+        for row in rows:
+            row.client_id, row.user_id, row.scope = APP, 1, scope
+        with self._app.app_context():
+            baseline.db.session.add_all(rows)
+            baseline.db.session.commit()
