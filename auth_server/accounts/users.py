@@ -146,6 +146,8 @@ def find(user_id: str) -> User | None:
 
 def find_by_email(address: str) -> User | None:
     """Return the person with this address, compared case-folded."""
+    if "\x00" in address:
+        return None  # PostgreSQL cannot be asked for it
     found: User | None = db.session.scalars(select(User).where(User.email_key == email_key(address))).one_or_none()
     return found
 
