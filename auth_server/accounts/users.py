@@ -138,6 +138,14 @@ def create(email: str, name: str, *, verified: bool, claims: Mapping[str, Any] |
     return created
 
 
+def check_new(email: str, name: str) -> None:
+    """Raise `RefusedInput` where `create` would, without writing: before something is consumed that opens the way."""
+    address = _checked_email(email)
+    _checked_name(name)
+    if find_by_email(address):
+        raise RefusedInput("this address has an account already", "email")
+
+
 def find(user_id: str) -> User | None:
     """Return a person by `sub`."""
     found: User | None = db.session.get(User, user_id)

@@ -60,10 +60,11 @@ def first_administrator() -> Response | str:
 def _create(token: str) -> users.User:
     email, name, password = (request.form.get(field, "") for field in ("email", "name", "password"))
     passwords.check_rules(password, context=(email, name))
+    users.check_new(email, name)
     stored = passwords.hash_password(password)  # before the link is spent: no transaction is open during the hash
-    user = users.create(email, name, verified=True)
     if once.spend(PURPOSE, token) is None:
         raise PageError("flow_expired", detail="the set-up link was used meanwhile")
+    user = users.create(email, name, verified=True)
     passwords.store_hash(user.id, stored)
     roles.put(user.id, [roles.ADMINISTRATOR])
     record(Event.SETUP_COMPLETED, subject=user.id)
