@@ -45,6 +45,7 @@ PATH = "/oauth/authorize"
 LIFE = timedelta(minutes=30)
 _KEPT_FOR_RESTART = timedelta(days=1)
 _PROMPTS = frozenset({"none", "login", "consent", "select_account"})
+_FLOW = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 _FLOW = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 _LONGEST_SHOWN = 300
@@ -177,6 +178,8 @@ def prune() -> int:
 
 
 def _row(flow: str, browser_digest: str) -> Any:
+    if not _FLOW.match(flow):
+        return None
     of_this_browser = or_(_TABLE.c.browser_digest == browser_digest, _TABLE.c.browser_digest.is_(None))
     return database.execute(select(_TABLE).where(_TABLE.c.id == flow, of_this_browser)).first()
 
