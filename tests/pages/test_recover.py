@@ -1,0 +1,181 @@
+"""The way back in: a one-time link sets a new password and ends everything else (CONTRACT 6)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+from werkzeug.test import TestResponse
+
+from auth_server.accounts import users
+from auth_server.accounts.passwords import Password
+from auth_server.database import db
+from auth_server.infra.once import OneTimeSecret
+from auth_server.pages import recover
+from auth_server.tokens import ending
+from tests.support import asserts, factories
+from tests.support.browser import Browser
+from tests.support.rp import RelyingParty
+
+NEW = "a brand new long password"
+
+
+def link(app: Flask, user: users.User) -> str:
+    """Return the path of a new reset link."""
+    url: str = factories.within(app, lambda: recover.make_link(users.find(user.id) or user))
+    assert url.startswith("http://localhost:8421/recover/reset?token=")
+    parts = urlsplit(url)
+    return f"{parts.path}?{parts.query}"
+
+
+def fill_in(browser: Browser, path: str, password: str = NEW) -> TestResponse:
+    return browser.submit(browser.get(path), path, password=password)
+
+
+def stored(app: Flask) -> tuple[object, ...]:
+    """Return what a reset may change: hashes and links."""
+    with app.app_context():
+        found = db.session.execute(select(Password.hash)).scalars().all()
+        links = db.session.execute(select(OneTimeSecret.digest, OneTimeSecret.spent_at)).all()
+        db.session.rollback()
+        return (*found, *map(tuple, links))
+
+
+def test_the_page_says_whom_to_ask(browser: Browser) -> None:
+    """No mail is sent yet; nothing can be typed that would tell whether an account exists (SECURITY LG-07)."""
+    page = asserts.is_page(browser.get("/recover"), "recover")
+    assert "<form" not in page.text
+
+
+def test_looking_at_the_link_changes_nothing(app: Flask, browser: Browser, ben: users.User) -> None:
+    """GET shows the form for the right account, however often (SECURITY SE-15)."""
+    path = link(app, ben)
+    before = stored(app)
+    for _ in range(3):
+        page = asserts.is_page(Browser(app).get(path), "reset")
+        assert "ben@example.org" in page.text
+    assert stored(app) == before
+    assert fill_in(browser, path).status_code == 200
+
+
+def test_the_link_sets_the_password_once(app: Flask, browser: Browser, ben: users.User) -> None:
+    """The new password works, the old one does not, the link does not work again, nobody is signed in by it."""
+    path = link(app, ben)
+    other = browser.get(path)
+    asserts.is_page(fill_in(Browser(app), path), "done")
+    asserts.is_error_page(browser.get(path), "flow_expired")
+    asserts.is_error_page(browser.submit(other, path, password="yet another password"), "flow_expired")
+    assert browser.get("/account").status_code == 303
+    assert browser.sign_in(email="ben@example.org").status_code == 401
+    assert browser.sign_in(email="ben@example.org", password=NEW).status_code == 303
+    assert [row.subject for row in asserts.events_of(app, "password.set")][-1] == ben.id
+
+
+def test_a_reset_ends_everything(rp: RelyingParty, app: Flask, ada: users.User, ben: users.User) -> None:
+    """All sessions, all families and all other links of the person; nobody else's (CONTRACT 6)."""
+    bens = Browser(app)
+    bens.sign_in(email="ben@example.org")
+    tokens = rp.tokens()
+    elsewhere = Browser(app)
+    elsewhere.sign_in()
+    asserts.is_page(fill_in(Browser(app), link(app, ada)), "done")
+    assert rp.browser.get("/account").status_code == 303
+    assert elsewhere.get("/account").status_code == 303
+    assert rp.userinfo(tokens["access_token"]).status_code == 401
+    asserts.is_oauth_error(rp.refresh(tokens["refresh_token"]), "invalid_grant")
+    assert bens.get("/account").status_code == 200
+
+
+def test_a_new_link_replaces_the_old_one(app: Flask, browser: Browser, ben: users.User) -> None:
+    """Only the newest works; another person's link is untouched."""
+    ada = factories.person(app, "grace@example.org")
+    old, others, new = link(app, ben), link(app, ada), link(app, ben)
+    asserts.is_error_page(browser.get(old), "flow_expired")
+    asserts.is_page(browser.get(others), "reset")
+    asserts.is_page(fill_in(browser, new), "done")
+    asserts.is_page(browser.get(others), "reset")
+
+
+def test_a_link_ends_after_half_an_hour(
+    app: Flask, browser: Browser, ben: users.User, in_a_while: Callable[[timedelta], None]
+) -> None:
+    """Shortly before it works, afterwards not, though the form was open."""
+    path = link(app, ben)
+    page = browser.get(path)
+    in_a_while(timedelta(minutes=30, seconds=1))
+    asserts.is_error_page(browser.submit(page, path, password=NEW), "flow_expired")
+    path = link(app, ben)
+    in_a_while(timedelta(minutes=29))
+    asserts.is_page(fill_in(browser, path), "done")
+
+
+@pytest.mark.parametrize("act", [ending.disable_user, lambda user: ending.sign_out_everywhere(user.id, "test")])
+def test_a_link_ends_with_what_it_stood_for(
+    app: Flask, browser: Browser, ben: users.User, act: Callable[[users.User], object]
+) -> None:
+    """A disabled person's link opens nothing, nor one from before a sign-out everywhere."""
+    path = link(app, ben)
+    asserts.is_page(browser.get(path), "reset")
+    factories.within(app, lambda: act(users.find(ben.id) or ben))
+    asserts.is_error_page(browser.get(path), "flow_expired")
+
+
+@pytest.mark.parametrize(
+    ("password", "words"),
+    [("short", "at least 15"), ("a" * 30, "too easy"), ("ben@example.org", "too easy"), ("xyz!" * 257, "at most 1024")],
+)
+def test_a_refused_password_leaves_the_link_good(
+    app: Flask, browser: Browser, ben: users.User, password: str, words: str
+) -> None:
+    """The rule is named, nothing changes, the next try works."""
+    path = link(app, ben)
+    before = stored(app)
+    response = fill_in(browser, path, password)
+    assert words in asserts.is_page(response, "reset", 422).text
+    assert stored(app) == before
+    asserts.is_page(browser.submit(response, path, password=NEW), "done")
+
+
+@pytest.mark.parametrize("token", ["", "unknown", "%00", "%ff", "a" * 5000, "'", '"><script>'])
+def test_an_unknown_link_is_refused(browser: Browser, token: str) -> None:
+    """Whatever the value, by GET and POST, with the page that says so (CONTRACT 5)."""
+    asserts.is_error_page(browser.get(f"/recover/reset?token={token}"), "flow_expired")
+    login = browser.get("/login")
+    asserts.is_error_page(browser.submit(login, "/recover/reset", token=token, password=NEW), "flow_expired")
+
+
+def test_of_twenty_parallel_resets_one_wins(app: Flask, ben: users.User, ada: users.User) -> None:
+    """The password is the winner's, and the losers are told (SECURITY RA-01)."""
+    path = link(app, ben)
+    browsers = [Browser(app) for _ in range(20)]
+    pages = [browser.get(path) for browser in browsers]
+    won: list[str] = []
+    statuses: list[int] = []
+
+    def run(number: int) -> None:
+        password = f"the new password of {number}"
+        status = browsers[number].submit(pages[number], path, password=password).status_code
+        statuses.append(status)
+        if status == 200:
+            won.append(password)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(statuses) == [200] + [400] * 19
+    assert browsers[0].sign_in(email="ben@example.org", password=won[0]).status_code == 303
+
+
+def test_a_link_gives_a_password_to_somebody_without_one(app: Flask, browser: Browser) -> None:
+    """`users create` without a password prints such a link (CONTRACT 3)."""
+    user = factories.person(app, "grace@example.org", password=None)
+    assert browser.sign_in(email="grace@example.org").status_code == 401
+    asserts.is_page(fill_in(browser, link(app, user)), "done")
+    assert browser.sign_in(email="grace@example.org", password=NEW).status_code == 303
