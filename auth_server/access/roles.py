@@ -75,12 +75,18 @@ def listing() -> list[dict[str, Any]]:
 
 def of_user(user_id: str, group_names: Iterable[str] | None = None) -> tuple[str, ...]:
     """Return a person's roles, given by name or by group, sorted."""
-    named = {row.role for row in database.execute(select(_OF_USER.c.role).where(_OF_USER.c.user_id == user_id))}
+    held = set(named(user_id))
     by_group = _roles_by_group()
     if by_group:
         for group in groups.of_user(user_id) if group_names is None else group_names:
-            named.update(by_group.get(group, ()))
-    return tuple(sorted(named))
+            held.update(by_group.get(group, ()))
+    return tuple(sorted(held))
+
+
+def named(user_id: str) -> tuple[str, ...]:
+    """Return the roles that a person has by name, not by group."""
+    statement = select(_OF_USER.c.role).where(_OF_USER.c.user_id == user_id).order_by(_OF_USER.c.role)
+    return tuple(row.role for row in database.execute(statement))
 
 
 def put(user_id: str, names: Iterable[str]) -> None:

@@ -43,9 +43,9 @@ _TABLE: Any = Password.__table__
 
 
 def store(user_id: str, new_password: str, *, least: int | None = None, context: tuple[str, ...] = ()) -> None:
-    """Set a password; raise `RefusedInput` when it breaks a rule. `context` are words it must not consist of."""
+    """Set a password in the open transaction; raise `RefusedInput` for a broken rule. `context`: words it must not be."""
     check_rules(new_password, least=least, context=context)
-    store_hash(user_id, hash_password(new_password))
+    store_hash(user_id, hash_now(new_password))
 
 
 def store_hash(user_id: str, stored: str) -> None:
@@ -70,8 +70,13 @@ def check(user_id: str | None, presented: str) -> bool:
 
 
 def hash_password(password: str) -> str:
-    """Return the form that is stored."""
+    """Return the form that is stored; what the request has written so far is committed before the slow work."""
     database.release()
+    return hash_now(password)
+
+
+def hash_now(password: str) -> str:
+    """Return the form that is stored, within the transaction that is open: for commands, which nobody waits for."""
     with _at_once:
         return _SCHEME + bcrypt.hashpw(_prehash(password), bcrypt.gensalt(config.current().bcrypt_rounds)).decode()
 

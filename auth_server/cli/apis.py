@@ -31,7 +31,13 @@ def apis() -> None:
 @json_option
 @in_app
 def create(
-    identifier: str, name: str, scopes: tuple[str, ...], token_format: str, alg: str, token_ttl: int | None, as_json: bool
+    identifier: str,
+    name: str,
+    scopes: tuple[str, ...],
+    token_format: str,
+    alg: str,
+    token_ttl: int | None,
+    as_json: bool,
 ) -> None:
     """Register an API; the answer has its credentials for introspection, shown this once."""
     titles = {}

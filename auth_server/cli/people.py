@@ -260,7 +260,11 @@ def _password_from_stdin() -> str:
     """Read one line; a password shorter than the pages ask for is taken with a warning."""
     from auth_server import config
 
-    password = sys.stdin.readline().rstrip("\r\n") if not sys.stdin.isatty() else click.prompt("Password", hide_input=True, err=True)
+    password = (
+        sys.stdin.readline().rstrip("\r\n")
+        if not sys.stdin.isatty()
+        else click.prompt("Password", hide_input=True, err=True)
+    )
     if len(password) < _LEAST_TYPED_PASSWORD:
         raise RefusedInput(f"use at least {_LEAST_TYPED_PASSWORD} characters", "password")
     if len(password) < config.current().password_min_length:

@@ -81,7 +81,9 @@ def _application() -> Any:
         except schema.SchemaTooNew as cause:
             stop(f"the database has revision {cause}, which is newer than this program; install the newer version")
         except SQLAlchemyError as cause:
-            stop(f"the database cannot be opened ({type(cause).__name__}); run `auth-server init` or check DATABASE_URL")
+            stop(
+                f"the database cannot be opened ({type(cause).__name__}); run `auth-server init` or check DATABASE_URL"
+            )
     if not current:
         stop("the database is not migrated; run `auth-server init`")
     return app

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import click
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
 from auth_server import config, create_app, jobs
+from auth_server.cli import declared
 from auth_server.cli.root import in_app, json_option, load_settings, refuse, run_in_transaction, say, show, stop
 from auth_server.infra import schema, sealed_keys
 from auth_server.keys import keyring
@@ -73,6 +75,8 @@ def initialise(app: Flask, settings: config.Settings, *, may_migrate: bool) -> N
                     stop("the database is not migrated; run `auth-server init` once, then start the servers")
                 _migrate()
             run_in_transaction(make_keys)
+            if settings.config_file:
+                run_in_transaction(lambda: declared.bring_about(Path(settings.config_file)))
         except schema.SchemaTooNew as cause:
             stop(f"the database has revision {cause}, which is newer than this program; install the newer version")
         except SQLAlchemyError as cause:
