@@ -30,6 +30,8 @@ def setup_guards(app: Flask) -> None:
     def check_size_and_host() -> Response | None:
         if len(request.query_string) > _LONGEST_QUERY:
             abort(414)
+        if request.method == "POST" and sum(map(len, request.form.listvalues())) > _MOST_FIELDS:
+            abort(413)  # Werkzeug's own limit is for multipart forms alone
         return None if surface.is_for_machines(request.path) else _check_host()
 
 
