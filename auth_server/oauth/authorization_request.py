@@ -109,9 +109,11 @@ class Refused(Exception):
 
 
 def receive() -> AuthorizationRequest:
-    """Check the request that just arrived, by GET or POST; raise `PageError` or `Refused`."""
-    values = request.form if request.method == "POST" else request.args
-    return _checked(_as_params(values), None, clock.now())
+    """Check the request that just arrived, by GET or POST; raise `PageError` or `Refused`.
+
+    The query counts for POST too, so that a parameter in both places is one that is repeated.
+    """
+    return _checked(_as_params(request.values), None, clock.now())
 
 
 def save(found: AuthorizationRequest, browser_digest: str | None) -> AuthorizationRequest:

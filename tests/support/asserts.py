@@ -9,7 +9,7 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from auth_server import config
-from auth_server.database import db
+from auth_server.database import Base, db
 from auth_server.infra.audit import AuditEvent
 from tests.support.browser import Page
 from tests.support.rp import answer_of
@@ -55,5 +55,20 @@ def events_of(app: Flask, event: str) -> list[Any]:
     with app.app_context():
         found = list(db.session.scalars(select(AuditEvent).where(AuditEvent.event == event).order_by(AuditEvent.id)))
         db.session.expunge_all()  # the rows stay readable when the session is gone
+        db.session.rollback()
+        return found
+
+
+_TOUCHED = frozenset({"last_used_at", "last_seen_at"})
+
+
+def rows(app: Flask) -> dict[str, list[str]]:
+    """Return every row of every table as text, but for the audit and moments of last use: what must not change."""
+    with app.app_context():
+        found: dict[str, list[str]] = {}
+        for table in Base.metadata.sorted_tables:
+            columns = [column for column in table.columns if column.name not in _TOUCHED]
+            if table.name not in ("audit_event", "stamp"):
+                found[table.name] = sorted(repr(tuple(row)) for row in db.session.execute(select(*columns)))
         db.session.rollback()
         return found
