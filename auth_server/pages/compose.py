@@ -37,9 +37,9 @@ def static_url(name: str) -> str:
 
 
 def static_file(digest: str, name: str) -> Response:
-    response = send_from_directory(_STATIC, name)
     if digest != _digest(name):
         raise NotFound
+    response = send_from_directory(_STATIC, name)
     response.headers["Cache-Control"] = f"public, max-age={_YEAR_SECONDS}, immutable"
     return response
 

@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from auth_server.errors import InsufficientScope, InvalidClient, InvalidToken, PageError, ProtocolError
 from auth_server.infra import clock, events
 from auth_server.infra.events import Event, record
-from auth_server.web import browser, i18n, surface
+from auth_server.web import browser, guards, i18n, surface
 
 log = logging.getLogger("auth_server.web")
 _RETRY_AFTER_SECONDS = 5
@@ -105,6 +105,7 @@ def _forged(error: CSRFError) -> Response:
     again = request.full_path.rstrip("?")
     if "next" in request.form and "next" not in request.args:  # the login form carries where it leads to
         again = f"{request.path}?next={quote(request.form['next'][:4000], safe='')}"
+    again = again if guards.is_local(again) else "/"
     return page_error(PageError("csrf", 403, facts=facts, detail=str(error.description), restart_url=again))
 
 

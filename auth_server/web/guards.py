@@ -71,13 +71,18 @@ def to_login(then: str) -> Response:
 
 
 def safe_next(target: str, default: str = "/account") -> str:
-    """Return a local path to go on to; anything else is the default (ASVS 3.7.2)."""
-    if not target.startswith("/") or target.startswith(("//", "/\\")) or len(target) > 4000:
-        return default
-    if "\\" in target or any(ord(char) < 33 or ord(char) > 126 for char in target):
-        return default
+    """Return a local path to go on to after a sign-in; anything else is the default (ASVS 3.7.2)."""
+    return target if is_local(target) and not target.startswith(LOGIN_PATH) else default
+
+
+def is_local(target: str) -> bool:
+    """Tell whether a link stays on this server, however a browser reads backslashes and control characters."""
+    if not target.startswith("/") or target.startswith("//") or len(target) > 4000 or "\\" in target:
+        return False
+    if any(ord(char) < 33 or ord(char) > 126 for char in target):
+        return False
     try:
         parts = urlsplit(target)
     except ValueError:
-        return default
-    return default if parts.scheme or parts.netloc or target.startswith(LOGIN_PATH) else target
+        return False
+    return not parts.scheme and not parts.netloc
