@@ -37,6 +37,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     from auth_server.web.transaction import Application
 
     settings = settings or config.from_env()
+    if not settings.secret_key:
+        missing = "not set, and the instance folder has none; run `auth-server init`"
+        raise config.ConfigurationError([f"{config.PREFIX}SECRET_KEY: {missing}"])
     config.use(settings)
     setup_log(settings)
     app = Application("auth_server", template_folder=str(schema.shipped("templates")), static_folder=None)

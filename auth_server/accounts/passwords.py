@@ -43,7 +43,10 @@ _TABLE: Any = Password.__table__
 
 
 def store(user_id: str, new_password: str, *, least: int | None = None, context: tuple[str, ...] = ()) -> None:
-    """Set a password in the open transaction; raise `RefusedInput` for a broken rule. `context`: words it must not be."""
+    """Set a password in the open transaction; raise `RefusedInput` for a broken rule.
+
+    `context` are words that it must not be.
+    """
     check_rules(new_password, least=least, context=context)
     store_hash(user_id, hash_now(new_password))
 

@@ -101,7 +101,7 @@ def _check(
         if key not in _KEYS[kind]:
             line = lines.get((kind, name, key), lines.get((kind, name), 1))
             problems.append(f"{path}:{line}: {kind}.{name} has an unknown key: {key}")
-    if kind == "client":
+    if kind == "client" and values.keys() <= _KEYS[kind]:
         try:
             metadata.validate({key: value for key, value in values.items() if key != "client_secret"})
         except ProtocolError as refusal:

@@ -72,7 +72,10 @@ def _application() -> Any:
     from auth_server import create_app
     from auth_server.infra import schema
 
-    app = create_app(load_settings())
+    try:
+        app = create_app(load_settings())
+    except ConfigurationError as refusal:
+        stop("\n".join(refusal.problems))
     _quiet()
     with app.app_context():
         try:
