@@ -109,7 +109,10 @@ def has_administrator() -> bool:
 
 def keep_an_administrator(user_id: str) -> None:
     """Raise `RefusedInput` when this person is the last active administrator."""
-    if ADMINISTRATOR in of_user(user_id) and _administrators_but(user_id) == 0:
+    if ADMINISTRATOR not in of_user(user_id):
+        return
+    stamp.take_turns("administrators")  # two who demote each other would each count on the other
+    if _administrators_but(user_id) == 0:
         raise RefusedInput("this is the last administrator; make another one first")
 
 

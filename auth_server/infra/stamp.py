@@ -59,9 +59,7 @@ class Cache(Generic[V]):
 
     def bump(self) -> None:
         """Say that something changed: with the commit, this process forgets at once and the others within a second."""
-        statement = database.insert(_TABLE).values(name=self._name, version=1)
-        statement = statement.on_conflict_do_update(index_elements=["name"], set_={"version": _TABLE.c.version + 1})
-        database.execute(statement)
+        _count(self._name)
         session = database.db.session()
         if self._name not in session.info.setdefault(_BUMPED, set()):
             session.info[_BUMPED].add(self._name)
@@ -86,3 +84,13 @@ class Cache(Generic[V]):
             self._entries = {}
             self._version = seen
         self._looked_at = moment
+
+
+def take_turns(name: str) -> None:
+    """Let every other transaction that takes the same turn wait until this one has ended, before it looks."""
+    _count(name)
+
+
+def _count(name: str) -> None:
+    statement = database.insert(_TABLE).values(name=name, version=1)
+    database.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"version": _TABLE.c.version + 1}))
