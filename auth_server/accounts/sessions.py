@@ -117,6 +117,15 @@ def alive(session_id: str) -> bool:
     return database.execute(select(TABLE.c.id).where(*condition)).first() is not None
 
 
+def hold(session_id: str) -> bool:
+    """Keep the session from ending before this transaction has; False when it is gone. Waits for whoever is ending it.
+
+    SQLite has one writer at a time, and a code of a session that ended before is refused at redemption.
+    """
+    statement = select(TABLE.c.id).where(TABLE.c.id == session_id).with_for_update(read=True, key_share=True)
+    return database.execute(statement).first() is not None
+
+
 def listing(user_id: str | None = None) -> list[Session]:
     """Return the live sessions, of one person or of everybody, the most recently used first."""
     statement = select(*_COLUMNS).where(*_alive(clock.now())).order_by(TABLE.c.last_seen_at.desc())

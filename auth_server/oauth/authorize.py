@@ -9,7 +9,7 @@ from flask_limiter import Limiter
 
 from auth_server import config
 from auth_server.access import policy
-from auth_server.accounts import users
+from auth_server.accounts import sessions, users
 from auth_server.accounts.sessions import Session
 from auth_server.errors import (
     AccessDenied,
@@ -80,7 +80,9 @@ def go_on(found: AuthorizationRequest) -> Response:
     here = session.current()
     step = next_step(found, here)
     if step is Step.ANSWER and here:
-        return _grant(found, here)
+        if sessions.hold(here.id):
+            return _grant(found, here)
+        step = Step.SIGN_IN  # the session is being ended at this very moment
     if "none" in found.prompts:
         raise _refused(found, _instead_of(step))
     if found.id is None:
