@@ -24,6 +24,7 @@ from auth_server.database import db
 from auth_server.infra import events, schema
 from tests.support import factories
 from tests.support.browser import Browser
+from tests.support.live import Server
 from tests.support.rp import RelyingParty
 
 ISSUER = "http://localhost:8421"
@@ -149,6 +150,26 @@ def rp(app: Flask, browser: Browser, wiki: tuple[Client, str]) -> RelyingParty:
     """Return a relying party that drives `wiki` through `browser`."""
     client, secret = wiki
     return RelyingParty(app, browser, client, secret)
+
+
+@pytest.fixture
+def start_server(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Return a starter of real server processes on this test's database and instance folder."""
+    started: list[Server] = []
+
+    def start(**overrides: Any) -> Server:
+        settings = process_settings(database_url=database_url, instance_path=tmp_path, **overrides)
+        started.append(Server(settings, tmp_path / "serve.log"))
+        return started[-1].start()
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+def process_settings(**overrides: Any) -> dict[str, Any]:
+    """Return the settings of `make_app` as another process wants them."""
+    return {name: "off" if value is None else value for name, value in {**BASE, **overrides}.items()}
 
 
 @pytest.fixture

@@ -1,0 +1,240 @@
+"""What must happen once happens once: with threads in one process, and with two server processes on one database."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from sqlalchemy import func, select
+
+from auth_server.access import roles
+from auth_server.accounts import users
+from auth_server.database import db
+from auth_server.errors import RefusedInput
+from auth_server.infra import events
+from auth_server.keys import jose, keyring
+from auth_server.tokens import ending, models
+from tests.conftest import process_settings
+from tests.support import asserts, factories
+from tests.support.live import Server, command
+from tests.support.rp import answer_of
+from tests.support.site import Site, at_once, open_site
+
+ROUNDS = 20
+
+
+@pytest.fixture(params=["threads", "processes"])
+def make_site(
+    request: pytest.FixtureRequest, make_app: Callable[..., Flask], start_server: Callable[..., Server]
+) -> Callable[..., Site]:
+    """Return a maker of sites: the machine endpoints are in this process, or in two server processes by turns."""
+
+    def make(grace_seconds: int = 0) -> Site:
+        app = make_app(refresh_token_grace=timedelta(seconds=grace_seconds))
+        count = 2 if request.param == "processes" else 0
+        return open_site(app, [start_server(refresh_token_grace=grace_seconds) for _ in range(count)])
+
+    return make
+
+
+@pytest.mark.parametrize("count", [2, 10])
+def test_of_concurrent_redemptions_of_a_code_one_succeeds(make_site: Callable[..., Site], count: int) -> None:
+    """One 200, the others invalid_grant; what the winner got ends, as for any replay (OAuth 2.1 §4.1.3)."""
+    site = make_site()
+    untouched = site.exchange(site.rp.code(email="ben@example.org")).body
+    code = site.rp.code(email="ben@example.org")
+    answers = at_once(*(lambda way=way: site.exchange(code, way) for way in range(count)))
+    assert sorted(answer.verdict for answer in answers) == [(200, "")] + [(400, "invalid_grant")] * (count - 1)
+    winner = next(answer.body for answer in answers if answer.status == 200)
+    assert not site.lives(winner)
+    assert len(asserts.events_of(site.app, "code.replayed")) == count - 1
+    assert site.lives(untouched)
+
+
+@pytest.mark.parametrize("count", [2, 10])
+def test_of_concurrent_refreshes_one_succeeds(make_site: Callable[..., Site], count: int) -> None:
+    """One 200, the others invalid_grant; the family ends, as for any reuse (RFC 9700 §4.14.2)."""
+    site = make_site()
+    untouched = site.exchange(site.rp.code(email="ben@example.org")).body
+    tokens = site.exchange(site.rp.code(email="ben@example.org")).body
+    answers = at_once(*(lambda way=way: site.refresh(tokens["refresh_token"], way) for way in range(count)))
+    verdicts = sorted(answer.verdict for answer in answers)
+    assert verdicts == [(200, "")] + [(400, "invalid_grant")] * (count - 1)
+    winner = next(answer.body for answer in answers if answer.status == 200)
+    assert not site.lives(winner)
+    assert asserts.events_of(site.app, "refresh.reused")
+    assert site.lives(untouched)
+
+
+@pytest.mark.parametrize("count", [2, 10])
+def test_within_the_grace_all_get_the_same_successor(make_site: Callable[..., Site], count: int) -> None:
+    """With REFRESH_TOKEN_GRACE nobody loses, and the chain never forks: one live refresh token, round after round."""
+    site = make_site(grace_seconds=10)
+    tokens = site.exchange(site.rp.code(email="ben@example.org")).body
+    presented = tokens["refresh_token"]
+    for _round in range(5):
+        answers = at_once(*(lambda way=way, token=presented: site.refresh(token, way) for way in range(count)))
+        assert [answer.status for answer in answers] == [200] * count
+        successors = {answer.body["refresh_token"] for answer in answers}
+        assert len(successors) == 1
+        assert _live_refresh_tokens(site.app) == 1
+        former, presented = presented, successors.pop()
+    assert site.refresh(presented).status == 200
+    assert site.refresh(former).verdict == (400, "invalid_grant")
+
+
+def test_when_the_successor_is_used_in_parallel_the_chain_does_not_fork(make_site: Callable[..., Site]) -> None:
+    """A retry of the old token races the use of the new one: whoever wins, at most one refresh token lives."""
+    site = make_site(grace_seconds=10)
+    for way in range(ROUNDS // 2):
+        old = site.exchange(site.rp.code(email="ben@example.org")).body["refresh_token"]
+        new = site.refresh(old).body["refresh_token"]
+        retry, use = at_once(
+            lambda old=old, way=way: site.refresh(old, way), lambda new=new, way=way: site.refresh(new, way + 1)
+        )
+        assert retry.verdict in ((200, ""), (400, "invalid_grant"))
+        assert retry.status != 200 or retry.body["refresh_token"] == new
+        assert use.status == 200
+        assert _live_refresh_tokens(site.app) <= 1
+        factories.within(site.app, lambda: ending.end_families_of_user(site.person.id, "round over"))
+
+
+@pytest.mark.parametrize("end", [ending.sign_out_everywhere, ending.disable_user], ids=lambda end: end.__name__)
+def test_nothing_survives_an_end_in_parallel(make_site: Callable[..., Site], end: Callable[..., object]) -> None:
+    """Refreshes and redemptions race the end of everything: whatever they were answered is dead (CONTRACT 6)."""
+    site = make_site()
+    for way in range(ROUNDS):
+        code = site.rp.code(email="ben@example.org")
+        tokens = site.exchange(site.rp.code(email="ben@example.org")).body
+        redeemed, refreshed, _ended = at_once(
+            lambda code=code, way=way: site.exchange(code, way),
+            lambda token=tokens["refresh_token"], way=way: site.refresh(token, way + 1),
+            lambda: factories.within(site.app, lambda: _end(end, site.person)),
+        )
+        assert {redeemed.verdict, refreshed.verdict} <= {(200, ""), (400, "invalid_grant")}
+        factories.within(site.app, lambda: users.enable(_again(site.person)))
+        survivors = [tokens, *(answer.body for answer in (redeemed, refreshed) if answer.status == 200)]
+        assert not any(site.lives(body) for body in survivors)
+
+
+def test_a_code_asked_for_during_a_sign_out_is_worth_nothing(make_site: Callable[..., Site]) -> None:
+    """A code of a session that is just being ended gives no tokens that live on, however long the ending takes."""
+    site = make_site()
+    site.rp.walk(email="ben@example.org")
+    begun = threading.Event()
+
+    def sign_out_slowly() -> None:
+        with site.app.app_context():
+            events.begin(events.Context(actor_kind="job", request_id="test"))
+            ending.sign_out_everywhere(site.person.id, "test")
+            begun.set()
+            time.sleep(0.5)
+            db.session.commit()
+
+    def walk_on() -> list[dict[str, str]]:
+        begun.wait()
+        response = site.rp.authorize()
+        assert response.status_code in (303, 503), response.text
+        if "code=" not in response.headers.get("Location", ""):
+            return []
+        answer = site.exchange(answer_of(response)["code"])
+        assert answer.verdict in ((200, ""), (400, "invalid_grant"))
+        return [answer.body] if answer.status == 200 else []
+
+    _done, survivors = at_once(sign_out_slowly, walk_on)
+    assert not any(site.lives(body) for body in survivors or [])
+    assert site.lives(site.exchange(site.rp.code(email="ben@example.org")).body)
+
+
+@pytest.mark.parametrize("demote", ["role", "disable", "delete"])
+def test_two_administrators_who_demote_each_other_leave_one(app: Flask, demote: str) -> None:
+    """The last administrator cannot go, also when the last but one goes at the same moment."""
+    people = [factories.person(app, f"{name}@example.org", name, roles=["administrator"]) for name in ("ada", "eve")]
+    acts = {
+        "role": lambda user: roles.put(user.id, []),
+        "disable": lambda user: ending.disable_user(_again(user)),
+        "delete": lambda user: ending.delete_user(_again(user)),
+    }
+
+    def slowly(user: users.User) -> str:
+        try:
+            acts[demote](user)
+        except RefusedInput as refusal:
+            return refusal.message
+        time.sleep(0.3)  # the other one decides while this is not committed
+        return "done"
+
+    acting = [lambda user=user: factories.within(app, lambda: slowly(user)) for user in people]
+    answers = at_once(*acting)
+    assert sorted(answers) == ["done", "this is the last administrator; make another one first"]
+    assert factories.within(app, roles.has_administrator)
+
+
+def test_two_commands_that_demote_each_other_leave_one(app: Flask, database_url: str, tmp_path: Path) -> None:
+    """The same with two processes."""
+    for name in ("ada", "eve"):
+        factories.person(app, f"{name}@example.org", name, roles=["administrator"])
+    settings = process_settings(database_url=database_url, instance_path=tmp_path)
+    demote = [["users", "set", f"{name}@example.org", "--role", ""] for name in ("ada", "eve")]
+    ended = at_once(*(lambda arguments=arguments: command(arguments, settings) for arguments in demote))
+    assert sorted(found.returncode for found in ended) == [0, 1], [found.stderr for found in ended]
+    assert factories.within(app, roles.has_administrator)
+
+
+def test_of_parallel_creations_of_an_address_one_succeeds(app: Flask, database_url: str, tmp_path: Path) -> None:
+    """Twenty threads and four commands want one address: one account, the others are told that it is taken."""
+
+    def create() -> str:
+        try:
+            return factories.within(app, lambda: users.create("ada@example.org", "Ada", verified=True)).id
+        except RefusedInput as refusal:
+            return refusal.message
+
+    answers = Counter(at_once(*[create] * 20))
+    assert answers["this address has an account already"] == 19
+    settings = process_settings(database_url=database_url, instance_path=tmp_path)
+    ended = at_once(*[lambda: command(["users", "create", "EVE@example.org"], settings)] * 4)
+    assert sorted(found.returncode for found in ended) == [0, 1, 1, 1], [found.stderr for found in ended]
+    emails = factories.within(app, lambda: [user.email for user in users.listing()])
+    assert sorted(email.casefold() for email in emails) == ["ada@example.org", "eve@example.org"]
+
+
+def test_rotations_at_once_leave_one_current_and_one_next(app: Flask, database_url: str, tmp_path: Path) -> None:
+    """Threads and processes rotate together: one current and one next key per algorithm, nothing half done."""
+    settings = process_settings(database_url=database_url, instance_path=tmp_path)
+    rotations = [lambda: command(["keys", "rotate", "--json"], settings).returncode] * 3
+    assert at_once(*rotations, *[lambda: factories.within(app, keyring.rotate)] * 3) == [0, 0, 0, None, None, None]
+    listed = command(["keys", "list", "--json"], settings)
+    states = Counter((key["alg"], key["state"]) for key in json.loads(listed.stdout))
+    assert {key: states[key] for key in states if key[1] in ("current", "next")} == {
+        (alg, state): 1 for alg in jose.ALGORITHMS for state in ("current", "next")
+    }
+
+
+def _end(end: Callable[..., object], person: users.User) -> None:
+    if end is ending.disable_user:
+        end(_again(person))
+    else:
+        end(person.id, "test")
+
+
+def _again(person: users.User) -> users.User:
+    """Return the row in the present session."""
+    found = users.find(person.id)
+    assert found is not None
+    return found
+
+
+def _live_refresh_tokens(app: Flask) -> int:
+    token, family = models.RefreshToken, models.Family
+    living = select(func.count()).select_from(token).join(family, family.id == token.family_id)
+    return factories.within(
+        app, lambda: db.session.scalar(living.where(token.rotated_at.is_(None), family.ended_at.is_(None))) or 0
+    )
