@@ -53,10 +53,10 @@ def of_user(user_id: str) -> list[Given]:
     return [_value(row) for row in database.execute(statement)]
 
 
-def grant(user_id: str, client_id: str, scopes: Iterable[str]) -> None:
-    """Add scopes to what the person allows the app."""
+def grant(user_id: str, client_id: str, scopes: Iterable[str], taken_back: Iterable[str] = ()) -> None:
+    """Add scopes to what the person allows the app, and remove those that were taken back."""
     held = find(user_id, client_id)
-    allowed = sorted({*scopes, *(held.scopes if held else ())})
+    allowed = sorted({*scopes, *(held.scopes if held else ())} - set(taken_back))
     values = {"scopes": allowed, "granted_at": clock.now()}
     statement = database.insert(_TABLE).values(user_id=user_id, client_id=client_id, **values)
     database.execute(statement.on_conflict_do_update(index_elements=["user_id", "client_id"], set_=values))

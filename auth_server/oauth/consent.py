@@ -57,10 +57,6 @@ def granted(found: AuthorizationRequest, session: Session, scopes: tuple[str, ..
 
 def page(found: AuthorizationRequest, session: Session, scopes: tuple[str, ...], account: dict[str, str]) -> Response:
     """Show the page."""
-    given = consents.find(session.user_id, found.client.client_id)
-    held = given.scopes if given else frozenset()
-    asked = [_permission(scope, found, new=bool(given) and scope not in held) for scope in scopes if scope != "openid"]
-    fresh = [permission for permission in asked if permission.new]
     kind, host = _destination(found.redirect_uri)
     text = render_template(
         "oauth/consent.html",
@@ -71,7 +67,7 @@ def page(found: AuthorizationRequest, session: Session, scopes: tuple[str, ...],
             "team": found.client.first_party,
         },
         account=account,
-        permissions=fresh if fresh and "consent" not in found.prompts else asked,
+        permissions=_shown(found, session, scopes),
         resources=[],
         redirect_kind=kind,
         redirect_host=host,
@@ -91,16 +87,15 @@ def answer(found: AuthorizationRequest, session: Session, scopes: tuple[str, ...
         raise Refused(refusal, found.client, found.redirect_uri, found.response_mode, found.state)
     if decision != "allow":
         raise PageError("invalid_request", detail="consent without a decision")
-    given = consents.find(session.user_id, found.client.client_id)
-    held = given.scopes if given else frozenset()
     ticked = set(request.form.getlist("scope"))
-    shown_before = held & found.client.optional_scopes
+    unticked = {line.scope for line in _shown(found, session, scopes) if line.optional} - ticked
+    held = _held(found, session)
     allowed = [
         scope
         for scope in scopes
-        if scope not in found.client.optional_scopes or scope in ticked or scope in shown_before
+        if scope not in found.client.optional_scopes or scope in ticked or scope in held - unticked
     ]
-    consents.grant(session.user_id, found.client.client_id, allowed)
+    consents.grant(session.user_id, found.client.client_id, allowed, taken_back=unticked)
     authorization_request.note_consent(found, session, allowed)
     return None
 
@@ -125,6 +120,20 @@ def title_of(scope: str) -> str:
     }
     api = apis.register().by_scope.get(scope)
     return titles.get(scope) or (api.scopes[scope] if api else scope)
+
+
+def _shown(found: AuthorizationRequest, session: Session, scopes: tuple[str, ...]) -> list[Permission]:
+    """Return the page's lines: only what is new, unless there is nothing new or the app wants everything asked."""
+    held = _held(found, session)
+    asked = [_permission(scope, found, new=bool(held) and scope not in held) for scope in scopes if scope != "openid"]
+    fresh = [permission for permission in asked if permission.new]
+    return fresh if fresh and "consent" not in found.prompts else asked
+
+
+def _held(found: AuthorizationRequest, session: Session) -> frozenset[str]:
+    """Return what the person has allowed the app before."""
+    given = consents.find(session.user_id, found.client.client_id)
+    return given.scopes if given else frozenset()
 
 
 def _permission(scope: str, found: AuthorizationRequest, *, new: bool) -> Permission:
