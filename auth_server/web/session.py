@@ -124,6 +124,8 @@ def _presented_handle() -> str | None:
 
 def _renew_remembered_cookie(response: Response) -> Response:
     """Set the cookie after a sign-in, prolong it where the person is kept signed in, drop it after a sign-out."""
+    if response.status_code >= 500:
+        return response  # nothing of this request is kept
     name = browser.cookie_name(COOKIE)
     session: Any = g.get("sign_in_session")
     if "new_handle" in g:
