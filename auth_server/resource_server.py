@@ -184,7 +184,7 @@ class _Issuer:
         if not self._metadata:
             found, _headers = self._json(self.url + METADATA_PATH, {}, None)
             if found.get("issuer") != self.url:
-                raise TemporarilyUnavailable("the issuer's metadata is not usable", detail="issuer differs")
+                raise _unreachable("its metadata names another issuer")
             self._metadata = found
         return self._metadata
 

@@ -18,6 +18,7 @@ from flask.typing import ResponseReturnValue
 
 COOKIE = "sample_app"  # not `auth_server`: apps on one host share the cookie jar
 RESOURCE = "https://orders.example.org"
+LINKS = (("/orders", "Your orders"), ("/statistics", "Statistics"), ("/logout", "Sign out"))
 SCRIPT = """
 document.querySelector("button").addEventListener("click", async () => {
   const answer = await fetch("/api/orders");
@@ -57,7 +58,8 @@ def create_web_app(
         name = mine().get("name")
         if name is None:
             return '<h1>Sample app</h1><p><a href="/login">Sign in</a></p>'
-        page = f'<h1>Hello {escape(name)}</h1><p><a href="/orders">Your orders</a> · <a href="/statistics">Statistics</a> · <a href="/logout">Sign out</a></p>'
+        links = "".join(f'<li><a href="{path}">{label}</a></li>' for path, label in LINKS)
+        page = f"<h1>Hello {escape(name)}</h1><ul>{links}</ul>"
         return page + ('<button>Orders</button><pre></pre><script src="/app.js"></script>' if browser_app else "")
 
     @app.get("/login")
