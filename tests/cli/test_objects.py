@@ -1,0 +1,227 @@
+"""The commands for people, groups, clients, APIs, keys, sessions and tokens."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auth_server.infra import crypto
+from tests.cli.conftest import Run
+
+PASSWORD = "correct horse battery"
+
+
+def create_ada(run: Run, *more: str) -> dict[str, Any]:
+    words = ("--name", "Ada", "--password-stdin", "--json", *more)
+    answer: dict[str, Any] = run("users", "create", "ada@example.org", *words, given=PASSWORD + "\n").json
+    return answer
+
+
+def test_a_person_is_created_shown_changed_and_deleted(run: Run) -> None:
+    """The life of an account by commands; `id` is the `sub` and survives a change of address."""
+    ada = create_ada(run)
+    assert set(ada) == {"id", "email", "name", "roles", "groups"}
+    run("users", "set", "ada@example.org", "--email", "ada@example.net", "--claim", 'locale="de"')
+    shown = run("users", "show", ada["id"], "--json").json
+    assert (shown["id"], shown["email"], shown["claims"]) == (ada["id"], "ada@example.net", {"locale": "de"})
+    assert len(run("users", "list", "--json").json) == 1
+    run("users", "delete", "ada@example.net", "--yes")
+    assert run("users", "list", "--json").json == []
+    run("users", "show", "ada@example.net", code=1)
+
+
+def test_without_a_password_a_link_sets_one(run: Run) -> None:
+    """The link is on stdout, works once, and `reset-link` replaces it."""
+    answer = run("users", "create", "eve@example.org", "--json").json
+    assert answer["url"].startswith("http://localhost:8421/recover/reset?token=")
+    fresh = run("users", "reset-link", "eve@example.org", "--json").json["url"]
+    assert fresh != answer["url"]
+
+
+def test_a_short_password_is_refused_and_a_middling_one_warned_about(run: Run) -> None:
+    """From 8 characters on an operator may set it (CONTRACT 2); nothing is created otherwise."""
+    run("users", "create", "eve@example.org", "--password-stdin", given="seven77\n", code=1)
+    assert run("users", "list", "--json").json == []
+    done = run("users", "create", "eve@example.org", "--password-stdin", given="eight888x\n")
+    assert "warning" in done.err
+
+
+def test_a_taken_or_malformed_address_is_refused(run: Run) -> None:
+    """Compared case-folded."""
+    create_ada(run)
+    assert "account already" in run("users", "create", "ADA@example.org", code=1).err
+    run("users", "create", "no address", code=1)
+
+
+def test_what_ends_things_asks_first(program: Run, run: Run) -> None:
+    """Without a terminal and without `--yes` it is refused (exit 1)."""
+    create_ada(run)
+    for words in (("users", "disable"), ("users", "delete")):
+        assert "--yes" in program(*words, "ada@example.org", code=1).err
+    run("users", "disable", "ada@example.org", "--yes")
+    assert run("users", "show", "ada@example.org", "--json").json["disabled"] is True
+    run("users", "enable", "ada@example.org")
+    assert run("users", "show", "ada@example.org", "--json").json["disabled"] is False
+
+
+def test_the_last_administrator_stays(run: Run) -> None:
+    """Neither disabled, deleted nor demoted; with a second one it is possible."""
+    create_ada(run, "--role", "administrator")
+    for words in (("disable",), ("delete",)):
+        assert "last administrator" in run("users", *words, "ada@example.org", "--yes", code=1).err
+    run("users", "set", "ada@example.org", "--role", "auditor", code=1)
+    run("users", "create", "ben@example.org", "--role", "administrator")
+    run("users", "set", "ada@example.org", "--role", "auditor")
+
+
+def test_setup_link_is_for_a_server_without_administrator(run: Run) -> None:
+    """Afterwards it points to reset-link."""
+    assert run("setup-link", "--json").json["url"].startswith("http://localhost:8421/setup?token=")
+    create_ada(run, "--role", "administrator")
+    assert "reset-link" in run("setup-link", code=1).err
+
+
+def test_groups_and_roles_are_checked(run: Run) -> None:
+    """An unknown one is refused, and nothing of the command happens."""
+    run("groups", "create", "staff", "--title", "Staff")
+    assert run("groups", "list", "--json").json == [{"name": "staff", "title": "Staff"}]
+    run("groups", "create", "staff", code=1)
+    run("users", "create", "eve@example.org", "--group", "nobody", code=1)
+    assert run("users", "list", "--json").json == []
+    create_ada(run, "--group", "staff")
+    assert run("users", "show", "ada@example.org", "--json").json["groups"] == ["staff"]
+    run("groups", "delete", "staff", "--yes")
+    assert run("users", "show", "ada@example.org", "--json").json["groups"] == []
+
+
+def test_clients_take_and_return_registration_metadata(run: Run, tmp_path: Path) -> None:
+    """RFC 7591 §3.2.1: all metadata back, the secret this once, then never again."""
+    file = tmp_path / "client.json"
+    metadata = {"client_name": "Wiki", "redirect_uris": ["https://wiki.example.org/cb"], "scope": "openid email"}
+    file.write_text(json.dumps(metadata))
+    made = run("clients", "create", "--metadata", str(file), "--json").json
+    assert made["client_secret_expires_at"] == 0
+    assert len(made["client_secret"]) >= 43
+    assert made["client_secret"].isalnum()
+    assert {name: made[name] for name in metadata} == metadata
+    assert made["token_endpoint_auth_method"] == "client_secret_basic"
+    shown = run("clients", "show", made["client_id"], "--json")
+    assert made["client_secret"] not in shown.out
+    assert "client_secret" not in shown.json
+    piped = run("clients", "create", "--metadata", "-", "--json", given=json.dumps(metadata)).json
+    assert piped["client_id"] != made["client_id"]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "word"),
+    [
+        ({"redirect_uris": ["http://wiki.example.org/cb"]}, "redirect_uris"),
+        ({"redirect_uris": ["https://wiki.example.org/cb"], "require_pkce": False,
+          "token_endpoint_auth_method": "none"}, "require_pkce"),
+        ({"redirect_uris": ["https://wiki.example.org/cb"], "grant_types": ["password"]}, "grant_types"),
+        ({"redirect_uris": ["https://wiki.example.org/cb"], "wrong_name": 1}, "wrong_name"),
+        ({"redirect_uris": ["https://wiki.example.org/cb"], "client_secret": "short"}, "32 characters"),
+        ([], "JSON object"),
+    ],
+)  # fmt: skip
+def test_bad_metadata_is_refused_by_name(run: Run, metadata: Any, word: str) -> None:
+    """Exit 1 with the field and what to change; nothing is created."""
+    assert word in run("clients", "create", "--metadata", "-", given=json.dumps(metadata), code=1).err
+    assert run("clients", "list", "--json").json == []
+
+
+def test_a_chosen_secret_is_taken_and_not_shown(run: Run) -> None:
+    """Whoever chose it knows it."""
+    metadata = {"redirect_uris": ["https://a.example.org/cb"], "client_id": "wiki", "client_secret": "x" * 32}
+    made = run("clients", "create", "--metadata", "-", "--json", given=json.dumps(metadata)).json
+    assert made["client_id"] == "wiki"
+    assert "client_secret" not in made
+
+
+def test_secrets_rotate_with_overlap(run: Run) -> None:
+    """Two are valid at once; the old one is removed by id."""
+    made = run("clients", "create", "--name", "A", "--redirect-uri", "https://a.example.org/cb", "--json").json
+    added = run("clients", "secrets", made["client_id"], "--add", "--json").json
+    assert added["client_secret"] != made["client_secret"]
+    assert [row["prefix"] for row in added["secrets"]] == [made["client_secret"][:6], added["client_secret"][:6]]
+    assert set(added["secrets"][0]) == {"id", "prefix", "created", "last_used"}
+    run("clients", "secrets", made["client_id"], "--remove", added["secrets"][0]["id"], code=1)
+    run("clients", "secrets", made["client_id"], "--remove", added["secrets"][0]["id"], "--yes")
+    assert len(run("clients", "secrets", made["client_id"], "--json").json["secrets"]) == 1
+    run("clients", "secrets", made["client_id"], "--remove", "unknown", "--yes", code=1)
+
+
+def test_a_client_is_changed_disabled_and_deleted(run: Run) -> None:
+    """`set` changes what is given and nothing else."""
+    made = run("clients", "create", "--name", "A", "--redirect-uri", "https://a.example.org/cb", "--json").json
+    changed = run("clients", "set", made["client_id"], "--scope", "openid", "--first-party", "--json").json
+    assert (changed["scope"], changed["first_party"], changed["client_name"]) == ("openid", True, "A")
+    run("clients", "set", made["client_id"], code=2)
+    run("clients", "disable", made["client_id"], "--yes")
+    assert run("clients", "show", made["client_id"], "--json").json["disabled"] is True
+    run("clients", "enable", made["client_id"])
+    run("clients", "delete", made["client_id"], "--yes")
+    run("clients", "show", made["client_id"], code=1)
+
+
+def test_an_api_has_credentials_of_its_own(run: Run) -> None:
+    """`apis create` answers with id and secret for introspection; the credentials go with the API."""
+    made = run("apis", "create", "https://orders.example.org", "--scope", "orders:read=Read your orders", "--json").json
+    assert made["client_secret"]
+    assert made["scopes"] == {"orders:read": "Read your orders"}
+    run("clients", "delete", made["client_id"], "--yes", code=1)
+    run("apis", "create", "https://orders.example.org", code=1)
+    run("apis", "create", "orders", code=1)
+    run("apis", "create", "https://b.example.org", "--scope", "orders:read=Same scope", code=1)
+    run("apis", "delete", "https://orders.example.org", "--yes")
+    run("clients", "show", made["client_id"], code=1)
+
+
+def test_keys_rotate_and_are_revoked(run: Run) -> None:
+    """`rotate` promotes next at once; `revoke` replaces a key and it never comes back."""
+
+    def states() -> dict[str, str]:
+        return {row["kid"]: row["state"] for row in run("keys", "list", "--json").json if row["alg"] == "RS256"}
+
+    before = states()
+    upcoming = next(kid for kid, state in before.items() if state == "next")
+    old = next(kid for kid, state in before.items() if state == "current")
+    run("keys", "rotate")
+    after = states()
+    assert (after[upcoming], after[old]) == ("current", "retiring")
+    assert sorted(after.values()) == ["current", "next", "retiring"]
+    run("keys", "revoke", upcoming, "--yes")
+    assert states()[upcoming] == "revoked"
+    assert sorted(states().values()) == ["current", "next", "retiring", "revoked"]
+    run("keys", "revoke", upcoming, "--yes", code=1)
+
+
+def test_sessions_and_tokens_of_nobody(run: Run) -> None:
+    """Empty lists are empty arrays; what does not exist is refused."""
+    create_ada(run)
+    assert run("sessions", "list", "--json").json == []
+    assert run("tokens", "list", "--user", "ada@example.org", "--json").json == []
+    run("sessions", "revoke", "unknown", "--yes", code=1)
+    run("tokens", "revoke", "--family", "unknown", "--yes", code=1)
+    assert run("sessions", "revoke", "--all", "--yes", "--json").json == {"sessions": 0}
+    assert run("tokens", "revoke", "--all", "--yes", "--json").json == {"families": 0}
+
+
+def test_a_secret_is_never_an_option() -> None:
+    """What stands on a command line can be read by everybody on the machine (CONTRACT 3)."""
+    import click
+
+    from auth_server.cli import lazy
+
+    def options(command: click.Command) -> list[str]:
+        own = [name for param in command.params for name in param.opts]
+        inner = command.commands.values() if isinstance(command, click.Group) else ()
+        return own + [name for sub in inner for name in options(sub)]
+
+    named = [name for command in lazy.NAMES for name in options(lazy.load(command))]
+    assert "--password-stdin" in named
+    assert not [name for name in named if name in ("--password", "--secret", "--client-secret", "--token")]
+    assert crypto.new_secret() not in named
