@@ -37,8 +37,14 @@ def in_app(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
+        from auth_server.database import db
+
         with _application().app_context():
-            return run_in_transaction(lambda: command(*args, **kwargs))
+            try:
+                return run_in_transaction(lambda: command(*args, **kwargs))
+            finally:
+                db.session.remove()
+                db.engine.dispose()  # a command leaves no connection behind
 
     return wrapped
 
