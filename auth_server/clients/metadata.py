@@ -162,6 +162,11 @@ def scope_text(name: str, value: Any) -> str:
     return " ".join(scopes)
 
 
+def _scopes(name: str, value: Any) -> str:
+    """Accept scopes as a text or as a list."""
+    return scope_text(name, " ".join(_texts(name, value)) if isinstance(value, list) else value)
+
+
 def _printable(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", "?", text)[:60]
 
@@ -194,7 +199,7 @@ _FIELDS: dict[str, Callable[[str, Any], Any]] = {
     "refresh_token_idle_ttl": _seconds(60, 366 * 86400),
     "refresh_token_grace": _seconds(0, 60),
     "id_token_claims": _one_of("scopes", "minimal"),
-    "optional_scopes": lambda name, value: scope_text(name, " ".join(value) if isinstance(value, list) else value),
+    "optional_scopes": _scopes,
     "profile": _one_of("oauth21", "oidc"),
 }
 FIELDS = frozenset(_FIELDS)
