@@ -149,7 +149,7 @@ def test_the_issuer_itself_reads_tokens_for_every_api() -> None:
         check(text)
 
 
-@pytest.mark.parametrize("scope", [MISSING, None, 7, ["a"]], ids=str)
+@pytest.mark.parametrize("scope", [MISSING, None, 7, ["a"]], ids=["missing", "null", "number", "list"])
 def test_without_a_scope_text_nothing_is_granted(scope: Any) -> None:
     """A missing or odd `scope` is no scope."""
     assert access_token.scopes_of(check(token(scope=scope))) == frozenset()
