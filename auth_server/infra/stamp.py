@@ -46,7 +46,7 @@ class Cache(Generic[V]):
 
     def get(self, key: str) -> V | None:
         """Return the value, at most a second old, or None."""
-        if self._name in database.db.session.info.get(_BUMPED, ()):
+        if self._is_being_changed():
             return self._load(key)  # this transaction changes such things: see its own writes, keep nothing of them
         self._refresh()
         entries = self._entries
@@ -56,6 +56,11 @@ class Cache(Generic[V]):
             if value is not None and len(entries) < _MOST_ENTRIES:
                 entries[key] = value
         return value
+
+    def _is_being_changed(self) -> bool:
+        """Tell whether this request's transaction has bumped the stamp; asks no session into being."""
+        session = database.db.session
+        return bool(session.registry.has()) and self._name in session.info.get(_BUMPED, ())
 
     def bump(self) -> None:
         """Say that something changed: with the commit, this process forgets at once and the others within a second."""

@@ -53,9 +53,10 @@ def setup_introspection(blueprint: Blueprint, server: Server, limiter: Limiter) 
 
 
 def _of_access_token(caller: Client, presented: str) -> dict[str, Any] | None:
-    found = checking.live_claims(presented)
-    if found is None:
+    live = checking.live(presented)
+    if live is None:
         return None
+    found = live.claims
     own = apis.register().by_client_id.get(caller.client_id)
     is_meant_for = own is not None and own.identifier in access_token.audience_of(found)
     if not is_meant_for and found["client_id"] != caller.client_id:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from authlib.integrations.flask_oauth2 import ResourceProtector
 from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import TokenValidator
@@ -12,6 +10,7 @@ from flask import request
 from auth_server.errors import InsufficientScope, InvalidRequest, InvalidToken
 from auth_server.keys import access_token
 from auth_server.tokens import checking
+from auth_server.tokens.checking import Live
 
 _LONGEST_TOKEN = 16_384
 
@@ -25,23 +24,22 @@ class LiveTokenValidator(TokenValidator):  # type: ignore[misc]
         super().__init__(realm="oauth")
         self._audience = audience
 
-    def authenticate_token(self, token_string: str) -> dict[str, Any]:
-        found = checking.live_claims(token_string, [self._audience]) if len(token_string) <= _LONGEST_TOKEN else None
+    def authenticate_token(self, token_string: str) -> Live:
+        found = checking.live(token_string, [self._audience]) if len(token_string) <= _LONGEST_TOKEN else None
         if found is None:
             raise InvalidToken(detail="unknown, ended or foreign token")
         return found
 
-    def validate_token(self, token: dict[str, Any], scopes: list[str] | None, request: object) -> None:
-        missing = [scope for scope in scopes or () if scope not in access_token.scopes_of(token)]
-        if missing:
+    def validate_token(self, token: Live, scopes: list[str] | None, request: object) -> None:
+        if not set(scopes or ()) <= access_token.scopes_of(token.claims):
             raise InsufficientScope(" ".join(scopes or ()))
 
 
 class Protector(ResourceProtector):  # type: ignore[misc]
     """Header tokens only, and for POST the form (RFC 6750 §2.2); never the query (OAuth 2.1 §5.1)."""
 
-    def claims(self, scopes: list[str]) -> dict[str, Any]:
-        """Return the claims of the token of this request; raise `InvalidToken` or `InsufficientScope`."""
+    def token(self, scopes: list[str]) -> Live:
+        """Return the token of this request; raise `InvalidToken` or `InsufficientScope`."""
         in_form = request.form.getlist("access_token") if request.method == "POST" else []
         if "access_token" in request.args or len(in_form) + ("Authorization" in request.headers) > 1:
             raise InvalidRequest("the access token must come once, in the Authorization header")
@@ -49,7 +47,7 @@ class Protector(ResourceProtector):  # type: ignore[misc]
             validator, presented = self._presented(in_form)
         except OAuth2Error:
             raise InvalidToken(detail="no bearer token") from None
-        token: dict[str, Any] = validator.authenticate_token(presented)
+        token: Live = validator.authenticate_token(presented)
         validator.validate_token(token, scopes, None)
         return token
 

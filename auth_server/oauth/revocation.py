@@ -50,6 +50,6 @@ def _revoke(client_id: str, presented: str) -> None:
         if refresh.family.client_id == client_id and ending.end_family(refresh.family.id, "revoked_by_client"):
             record(Event.TOKEN_REVOKED, subject=refresh.person.id, client=client_id, family=refresh.family.id)
         return
-    found = checking.live_claims(presented)
-    if found is not None and found["client_id"] == client_id:
-        ending.revoke_access_token(found)
+    live = checking.live(presented)
+    if live is not None and live.claims["client_id"] == client_id:
+        ending.revoke_access_token(live.claims)

@@ -37,7 +37,7 @@ class TokenRequest(OAuth2Request):  # type: ignore[misc]
     def __init__(self) -> None:
         # Deviation: Authlib's transport check is left out; the issuer's scheme was checked at the start.
         self.method = request.method
-        self.uri = request.url
+        self.uri = request.path  # nobody looks at more of it, and putting the whole together costs
         self.headers = request.headers
         self.fields = single_values(form_of_request())
         self.payload = BasicOAuth2Payload(self.fields)

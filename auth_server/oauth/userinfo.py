@@ -7,7 +7,6 @@ from flask_limiter import Limiter
 
 from auth_server import config
 from auth_server.access.policy import USERINFO_PATH
-from auth_server.accounts import users
 from auth_server.errors import InvalidToken
 from auth_server.keys import access_token
 from auth_server.oauth.protector import LiveTokenValidator, Protector
@@ -23,11 +22,11 @@ def setup_userinfo(blueprint: Blueprint, limiter: Limiter) -> None:
     protector.register_token_validator(LiveTokenValidator(config.current().url(PATH)))
 
     def userinfo() -> Response:
-        token = protector.claims(["openid"])
-        person = users.find_person(token["sub"])
-        if person is None:
-            raise InvalidToken(detail="the person is gone")
-        return as_json({"sub": person.id, **claims.of_person(person, access_token.scopes_of(token))})
+        token = protector.token(["openid"])
+        if token.person is None:
+            raise InvalidToken(detail="the token acts for no person")
+        scopes = access_token.scopes_of(token.claims)
+        return as_json({"sub": token.person.id, **claims.of_person(token.person, scopes)})
 
     limited = extensions.limit_refused(limiter, config.current().endpoint_rate_limit)
     blueprint.add_url_rule(PATH, "userinfo", limited(userinfo), methods=["GET", "POST"])

@@ -7,6 +7,8 @@ session, and again for the error page. A commit that fails becomes a rolled-back
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from typing import Any
 
 from flask import Flask, Response, request
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,6 +20,10 @@ log = logging.getLogger("auth_server.web")
 
 class Application(Flask):
     """A Flask application whose request is one transaction."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """No view or hook of ours is a coroutine; asking each one costs on every request."""
+        return func
 
     def process_response(self, response: Response) -> Response:
         response = super().process_response(response)
