@@ -109,10 +109,7 @@ class Refused(Exception):
 
 
 def receive() -> AuthorizationRequest:
-    """Check the request that just arrived, by GET or POST; raise `PageError` or `Refused`.
-
-    The query counts for POST too, so that a parameter in both places is one that is repeated.
-    """
+    """Check the request that just arrived; raise `PageError` or `Refused`. A POST's query counts too, as repeated."""
     return _checked(_as_params(request.values), None, clock.now())
 
 
