@@ -1,0 +1,200 @@
+"""The house rules that no type checker sees (DESIGN 1 to 3, 7)."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from werkzeug.routing import Rule
+
+from auth_server import config
+from auth_server.config import Rate
+from auth_server.web import surface
+from tests.support import asserts, factories
+from tests.support.browser import Browser
+from tests.web.test_csrf import FORMS
+
+PROJECT = Path(__file__).resolve().parent.parent
+PACKAGE = PROJECT / "auth_server"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+PACKAGES = sorted(path for path in PACKAGE.rglob("__init__.py") if path.parent != PACKAGE)
+LONGEST_FILE = 350
+LONGEST_FUNCTION = 40
+LONGER_FOR_A_REASON = {
+    "config.py": "one setting after another: a table, and the parsers of its values",
+}
+LONGER_FUNCTIONS = {"create_app": "the rooms of the house, one a line (DESIGN 1.1)"}
+OWN_CLOCKS = {
+    "auth_server/infra/clock.py": "it is the clock",
+    "auth_server/resource_server.py": "runs inside other people's APIs, without the server's rooms",
+}
+COMMITS = {
+    "auth_server/database.py": "release(): before a slow hash (DESIGN 1.9)",
+    "auth_server/infra/limits.py": "reserve(): a try is counted before it is looked at (DESIGN 1.9)",
+    "auth_server/web/transaction.py": "the one commit of a request",
+    "auth_server/cli/root.py": "the one commit of a command",
+    "auth_server/jobs.py": "the one commit of a run",
+}
+"""Where something may be committed, and why."""
+CONSENT = "/oauth/authorize"
+"""Takes a request from any site by POST; its consent form checks the token itself (`tests/web/test_csrf.py`)."""
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(PROJECT))
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def rules(app: Flask, method: str) -> list[Rule]:
+    found = [rule for rule in app.url_map.iter_rules() if method in (rule.methods or ())]
+    assert found
+    return found
+
+
+def test_the_import_contracts_hold() -> None:
+    """Downwards only, and what else `pyproject.toml` says (DESIGN 3)."""
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    result = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
+    assert "0 broken" in result.stdout
+
+
+def test_every_changing_page_checks_for_forgery(browser: Browser, app: Flask) -> None:
+    """Each POST route is a machine endpoint or refuses a form without a token (SECURITY SE-07)."""
+    pages = [rule.rule for rule in rules(app, "POST") if not surface.is_for_machines(rule.rule)]
+    assert sorted(pages) == sorted([*FORMS, CONSENT])
+    browser.sign_in()
+    for path in sorted(set(pages) - {CONSENT}):
+        asserts.is_error_page(browser.post(path, {}), "csrf", 403)
+
+
+def test_only_get_and_post_are_taken(app: Flask) -> None:
+    """No route takes another method, so the checks above are all there are."""
+    methods = {method for rule in app.url_map.iter_rules() for method in rule.methods or ()}
+    assert methods == {"GET", "HEAD", "OPTIONS", "POST"}
+
+
+def test_every_route_is_classified(app: Flask) -> None:
+    """A new address is a machine endpoint, a page, or static; this list knows each (SECURITY b.33, 7)."""
+    machine = {rule.rule for rule in app.url_map.iter_rules() if surface.is_for_machines(rule.rule)}
+    others = {rule.rule for rule in app.url_map.iter_rules()} - machine
+    assert machine == {
+        *("/oauth/token", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo", "/healthz", "/readyz"),
+        *("/.well-known/openid-configuration", "/.well-known/oauth-authorization-server", "/.well-known/jwks.json"),
+    }
+    assert others == {
+        *("/", "/login", "/logout", "/recover", "/recover/reset", "/setup", "/oauth/authorize"),
+        *("/account", "/account/sessions", "/account/apps", "/static/<digest>/<name>"),
+    }
+
+
+@pytest.mark.parametrize("path", ["/oauth/token", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo"])
+def test_every_machine_endpoint_is_limited(make_app: Callable[..., Flask], path: str) -> None:
+    """So many refused requests per address, then 429 in JSON with the time to wait (CONTRACT 9, SECURITY RL-01)."""
+    app = make_app(endpoint_rate_limit=Rate(5, timedelta(minutes=1)))
+    posts = {rule.rule for rule in rules(app, "POST") if surface.is_for_machines(rule.rule)}
+    assert posts == {"/oauth/token", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo"}
+    fields = {"grant_type": "client_credentials", "client_id": "nobody", "client_secret": "x", "token": "x"}
+    answers = [Browser(app).post(path, fields) for _ in range(7)]
+    assert [answer.status_code for answer in answers] == [401] * 5 + [429] * 2
+    asserts.is_oauth_error(answers[-1], "temporarily_unavailable", 429)
+    assert 0 < int(answers[-1].headers["Retry-After"]) <= 60
+    assert Browser(app, "203.0.113.7").post(path, fields).status_code == 401
+
+
+def test_requests_that_make_rows_for_strangers_are_limited(make_app: Callable[..., Flask]) -> None:
+    """Authorization requests, per address (CONTRACT 2, CREATE_RATE_LIMIT)."""
+    app = make_app(create_rate_limit=Rate(5, timedelta(minutes=1)))
+    factories.person(app, roles=["administrator"])
+    client, _secret = factories.client(app)
+    path = f"/oauth/authorize?client_id={client.client_id}&redirect_uri={client.redirect_uris[0]}&response_type=code"
+    answers = [Browser(app).get(path) for _ in range(6)]
+    assert [answer.status_code for answer in answers[:5]] == [303] * 5
+    asserts.is_error_page(answers[5], "rate_limited", 429)
+    assert 0 < int(answers[5].headers["Retry-After"]) <= 60
+    assert Browser(app, "203.0.113.7").get(path).status_code == 303
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_file_fits_in_a_head(path: Path) -> None:
+    """At most 350 lines, unless a reason is written down (DESIGN 2)."""
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= LONGEST_FILE or path.name in LONGER_FOR_A_REASON
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_function_does_one_thing(path: Path) -> None:
+    """None is longer than 40 lines (DESIGN 7)."""
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.FunctionDef):
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            assert lines <= LONGEST_FUNCTION or node.name in LONGER_FUNCTIONS, node.name
+
+
+@pytest.mark.parametrize("path", PACKAGES, ids=name_of)
+def test_a_package_opens_with_a_paragraph(path: Path) -> None:
+    """What it owns, who may call it, what it must not know; and nothing else but the entry of `cli` (DESIGN 1.2)."""
+    tree = tree_of(path)
+    assert len(ast.get_docstring(tree) or "") > 80
+    assert len(tree.body) == 1 or path.parent.name == "cli"
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.stat().st_size], ids=name_of)
+def test_a_module_says_what_it_is(path: Path) -> None:
+    """Each begins with a docstring, and so does each table (DESIGN 7)."""
+    tree = tree_of(path)
+    assert ast.get_docstring(tree)
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and any(getattr(base, "id", "") == "Base" for base in node.bases):
+            assert ast.get_docstring(node), node.name
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_room_is_a_drawer(path: Path) -> None:
+    """Neither `utils` nor `helpers` nor `common` (DESIGN 7)."""
+    assert path.stem not in {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
+
+
+def test_only_written_places_commit() -> None:
+    """One commit per request; the exceptions are listed with their reasons (DESIGN 1.9)."""
+    found = {
+        name_of(path)
+        for path in MODULES
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Attribute) and node.attr == "commit"
+    }
+    assert found == set(COMMITS)
+
+
+def test_the_only_clock_is_ours() -> None:
+    """Nobody else asks the system what time it is (DESIGN 6)."""
+    for path in MODULES:
+        if name_of(path) in OWN_CLOCKS:
+            continue
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.Attribute) and node.attr in ("now", "utcnow", "today"):
+                assert getattr(node.value, "id", "") == "clock", f"{name_of(path)}:{node.lineno}"
+
+
+def test_templates_trust_no_data() -> None:
+    """No `safe` filter, no switched-off escaping, no inline script or style (SECURITY HD-04, UX X-8)."""
+    for path in sorted((PROJECT / "templates").rglob("*.html")):
+        text = path.read_text(encoding="utf-8")
+        for forbidden in ("|safe", "| safe", "autoescape", "<style", " style=", " onclick", "javascript:", "http://"):
+            assert forbidden not in text, f"{name_of(path)}: {forbidden}"
+
+
+def test_a_changed_secret_key_is_not_a_default(app: Flask) -> None:
+    """Flask's own key is derived from the master secret and is not it (SECURITY SE-16)."""
+    assert app.secret_key
+    assert config.current().secret_key not in str(app.secret_key)
+    assert not app.debug
