@@ -9,6 +9,7 @@ from typing import Any
 from auth_server.keys import jose
 
 TYPES = frozenset({"at+jwt", "application/at+jwt"})
+_FARTHEST_SECONDS = 10**11  # the year 5138
 _TEXTS = ("sub", "client_id", "jti")
 
 
@@ -60,9 +61,14 @@ def scopes_of(claims: dict[str, Any]) -> frozenset[str]:
 
 def _check_times(claims: dict[str, Any], now: float, leeway: float) -> None:
     exp, iat, nbf = claims.get("exp"), claims.get("iat"), claims.get("nbf", 0)
-    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in (exp, iat, nbf)):
-        raise jose.BadToken("exp, iat or nbf is no number")
+    if not all(_is_moment(value) for value in (exp, iat, nbf)):
+        raise jose.BadToken("exp, iat or nbf is no moment")
     if now >= exp + leeway:  # type: ignore[operator]
         raise jose.BadToken("expired")
     if max(iat, nbf) > now + leeway + 1:  # type: ignore[type-var, operator]
         raise jose.BadToken("from the future")
+
+
+def _is_moment(value: object) -> bool:
+    """Tell whether a value is a NumericDate (RFC 7519 §2): JSON can also carry `1e400`, which is infinite."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _FARTHEST_SECONDS

@@ -23,6 +23,8 @@ ALGORITHMS = ("RS256", "ES256", "EdDSA")
 _LONGEST_TOKEN = 16_384
 # Deviation: RFC 9864 deprecates the name "EdDSA" for "Ed25519"; libraries that verify tokens know only the old name.
 jws.JWSRegistry.algorithms["EdDSA"].security_warning = None
+# Deeply nested JSON ends in a RecursionError.
+_MALFORMED = (JoseError, ValueError, TypeError, RecursionError)
 _REGISTRIES = {alg: jws.JWSRegistry(algorithms=[alg]) for alg in ALGORITHMS}
 
 NativeKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
@@ -87,7 +89,7 @@ def import_public(jwk: dict[str, Any]) -> Key:
         raise BadToken("key without known alg or kid")
     try:
         key = JWKRegistry.import_key({name: jwk[name] for name in jwk if name in ("kty", "n", "e", "crv", "x", "y")})
-    except (JoseError, ValueError, TypeError) as cause:
+    except _MALFORMED as cause:
         raise BadToken("malformed key") from cause
     if not isinstance(key, RSAKey | ECKey | OKPKey):
         raise BadToken("symmetric key")
@@ -106,7 +108,7 @@ def header(token: str) -> dict[str, Any]:
         raise BadToken("not a compact JWS")
     try:
         found = jws.extract_compact(token.encode("ascii")).headers()
-    except (JoseError, ValueError, TypeError) as cause:
+    except _MALFORMED as cause:
         raise BadToken("malformed header") from cause
     if not isinstance(found, dict) or "crit" in found:
         raise BadToken("unsupported header")
@@ -119,7 +121,7 @@ def verify(token: str, key: Key) -> dict[str, Any]:
         raise BadToken("algorithm differs from the key's")
     try:
         claims = jwt.decode(token, key.jwk, registry=_REGISTRIES[key.alg]).claims
-    except (JoseError, ValueError, TypeError) as cause:
+    except _MALFORMED as cause:
         raise BadToken("bad signature or payload") from cause
     if not isinstance(claims, dict):
         raise BadToken("claims are no object")
