@@ -1,0 +1,111 @@
+"""axe-core finds nothing on any page, in light and dark, narrow and wide; and the pictures of the README."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import BrowserContext, Page
+
+from tests.e2e.conftest import EMAIL, Site, marker, sign_in
+from tests.e2e.test_stories import authorization_url
+
+pytestmark = [pytest.mark.e2e, pytest.mark.sqlite_only]
+IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+LOOKS = [(scheme, width) for scheme in ("light", "dark") for width in (320, 1280)]
+
+
+def examine(page: Page, expected: str) -> None:
+    """The page is the expected one, has no violation, and does not scroll sideways (X-2, X-3)."""
+    assert marker(page) == expected
+    results = Axe().run(page, options={"runOnly": RULES, "resultTypes": ["violations"]})
+    assert results.violations_count == 0, results.generate_report()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def looked_at(open_browser: Callable[..., BrowserContext], scheme: str, width: int) -> Page:
+    return open_browser(color_scheme=scheme, viewport={"width": width, "height": 800}).new_page()
+
+
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+def test_pages_before_anybody_is_there(
+    new_site: Site, open_browser: Callable[..., BrowserContext], scheme: str, width: int
+) -> None:
+    """The set-up: without its link, with it, and with a mistake."""
+    page = looked_at(open_browser, scheme, width)
+    page.goto(new_site.issuer + "/")
+    examine(page, "setup")
+    page.goto(new_site.command("setup-link").strip())
+    examine(page, "setup")
+    page.locator("form button[type=submit]").last.click()
+    assert page.title().startswith("Error: ")
+    examine(page, "setup")
+
+
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+def test_pages_of_the_flow(site: Site, open_browser: Callable[..., BrowserContext], scheme: str, width: int) -> None:
+    """Login with and without an error, consent for little and for much, errors, recovery, signing out."""
+    page = looked_at(open_browser, scheme, width)
+    page.goto(authorization_url(site, prompt="consent", scope="openid"))
+    examine(page, "login")
+    sign_in(page, f"nobody-{scheme}-{width}@example.org", "wrong")
+    assert page.get_by_role("alert").is_visible()
+    examine(page, "login")
+    sign_in(page)
+    examine(page, "consent")
+    page.goto(authorization_url(site, prompt="consent"))
+    examine(page, "consent")
+    page.goto(authorization_url(site, client_id="unknown"))
+    examine(page, "error")
+    page.goto(site.issuer + "/nowhere")
+    examine(page, "error")
+    page.goto(site.issuer + "/recover")
+    examine(page, "recover")
+    page.goto(site.command("users", "reset-link", EMAIL).strip())
+    examine(page, "reset")
+    for path, expected in (("", "account"), ("/sessions", "account-sessions"), ("/apps", "account-apps")):
+        page.goto(site.issuer + "/account" + path)
+        examine(page, expected)
+    page.goto(site.issuer + "/logout")
+    examine(page, "logout")
+    page.get_by_role("button", name="Sign out").click()
+    examine(page, "signed-out")
+
+
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+def test_the_page_for_too_many_tries(
+    new_site: Site, open_browser: Callable[..., BrowserContext], scheme: str, width: int
+) -> None:
+    """It says how long to wait, and is as accessible as the others."""
+    new_site.command("users", "create", EMAIL, "--role", "administrator")
+    page = looked_at(open_browser, scheme, width)
+    page.goto(new_site.issuer + "/login")
+    for _ in range(6):
+        sign_in(page, EMAIL, "wrong")
+    assert "Wait" in page.get_by_role("alert").inner_text()
+    examine(page, "login")
+
+
+def test_pictures_of_login_and_consent(site: Site, open_browser: Callable[..., BrowserContext]) -> None:
+    """The README's pictures are made from the pages themselves, when AUTH_TEST_SCREENSHOTS=1 asks for new ones."""
+    page = looked_at(open_browser, "light", 1280)
+    page.goto(authorization_url(site, prompt="consent", scope="openid profile email"))
+    pictures = {"login": page.screenshot(clip=_clip(page))}
+    sign_in(page)
+    pictures["consent"] = page.screenshot(clip=_clip(page))
+    assert all(picture.startswith(b"\x89PNG") and len(picture) < 100_000 for picture in pictures.values())
+    if os.environ.get("AUTH_TEST_SCREENSHOTS") == "1":
+        IMAGES.mkdir(parents=True, exist_ok=True)
+        for name, picture in pictures.items():
+            (IMAGES / f"{name}.png").write_bytes(picture)
+
+
+def _clip(page: Page) -> dict[str, float]:
+    """Return the middle of the page, from its top to a little below the card."""
+    box = page.locator("main").bounding_box()
+    assert box is not None
+    return {"x": box["x"] - 60, "y": 0, "width": box["width"] + 120, "height": box["y"] + box["height"] + 24}
