@@ -105,7 +105,7 @@ def test_pictures_of_login_and_consent(site: Site, open_browser: Callable[..., B
 
 
 def _clip(page: Page) -> dict[str, float]:
-    """Return the middle of the page, from its top to a little below the card."""
+    """Return the card with the site's name above it."""
     box = page.locator("main").bounding_box()
     assert box is not None
-    return {"x": box["x"] - 60, "y": 0, "width": box["width"] + 120, "height": box["y"] + box["height"] + 24}
+    return {"x": box["x"] - 60, "y": box["y"] - 60, "width": box["width"] + 120, "height": box["height"] + 84}
