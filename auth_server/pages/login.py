@@ -28,7 +28,7 @@ def login() -> Response:
     """Show the form, or take it. The answer leads to `next`, where the next step is decided again."""
     then = guards.safe_next(request.values.get("next", ""))
     waiting = authorization_request.peek(then, browser.digest())
-    if request.method == "GET":
+    if request.method != "POST":
         return _form(then, waiting, {}, 200)
     here = session.current()
     if request.form.get("decision") == "continue" and here:
@@ -80,7 +80,7 @@ def _form(then: str, waiting: AuthorizationRequest | None, errors: dict[str, str
 def logout() -> Response:
     """Ask, then sign this browser out."""
     here = session.current()
-    if request.method == "GET" and here:
+    if request.method != "POST" and here:
         user = users.find(here.user_id)
         return Response(render_template("login/logout.html", email=user.email if user else "", app_name="", fields=[]))
     if request.method == "POST" and request.form.get("decision") == "stay":

@@ -44,7 +44,7 @@ def reset() -> Response:
     user = users.find(user_id) if user_id else None
     if user is None or user.is_disabled:
         raise PageError("flow_expired", detail="unknown or used reset link")
-    if request.method == "GET":
+    if request.method != "POST":
         return _form(token, user, {})
     try:
         new_password = request.form.get("password", "")

@@ -46,7 +46,7 @@ def first_administrator() -> Response | str:
     token = request.values.get("token", "")
     if not token or once.subject_of(PURPOSE, token) is None:
         return Response(render_template("setup/needed.html", spent=bool(token)), 403 if token else 200)
-    if request.method == "GET":
+    if request.method != "POST":
         return _form(token, {})
     try:
         user = _create(token)
