@@ -1,0 +1,106 @@
+"""Work in the background: once a minute over all processes, and only on what nobody can use any more."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+from flask import Flask
+
+from auth_server import jobs
+from auth_server.accounts import users
+from auth_server.database import db
+from auth_server.infra import events
+from auth_server.keys import keyring
+from auth_server.pages import recover
+from tests.support import asserts, factories
+from tests.support.browser import Browser
+from tests.support.database import dump
+from tests.support.rp import RelyingParty
+
+Travel = Callable[[timedelta], None]
+TRANSIENT = (
+    *("session", "family", "authorization_code", "refresh_token", "opaque_access_token", "revocation"),
+    *("one_time_secret", "authorization_request"),
+)
+
+
+def test_it_runs_once_a_minute_over_all_processes(app: Flask, in_a_while: Travel) -> None:
+    """Of several that look at once, one does it; a minute later it is due again."""
+    done: list[bool] = []
+
+    def look() -> None:
+        with app.app_context():
+            events.begin(events.Context(actor_kind="job"))
+            done.append(jobs.run_due())
+            db.session.commit()
+
+    for _minute in range(2):
+        threads = [threading.Thread(target=look) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        in_a_while(timedelta(minutes=1, seconds=1))
+    assert (len(done), sum(done)) == (12, 2)
+
+
+def test_nothing_in_use_is_pruned(rp: RelyingParty, app: Flask) -> None:
+    """What people and apps hold now is there afterwards."""
+    tokens = rp.tokens()
+    rp.authorize(prompt="login")
+    before = dump(app, but=("limit_bucket",))
+    assert factories.within(app, jobs.run_due) is True
+    assert dump(app, but=("limit_bucket",)) == before
+    assert rp.userinfo(tokens["access_token"]).status_code == 200
+    assert rp.browser.get("/account").status_code == 200
+
+
+def test_what_nobody_can_use_any_more_goes(rp: RelyingParty, app: Flask, ada: users.User, in_a_while: Travel) -> None:
+    """Sessions, requests, links, families and their tokens, tries and revocations (SECURITY DO-05)."""
+    files = "https://files.example.org"
+    factories.api(app, files, token_format="opaque", scopes={"files:read": "Read your files"})
+    client, secret = factories.client(app, scope="openid files:read")
+    RelyingParty(app, rp.browser, client, secret).tokens(scope="openid files:read")
+    tokens = rp.tokens()
+    rp.revoke(tokens["access_token"])
+    rp.authorize(prompt="login")
+    Browser(app).sign_in(password="wrong")
+    factories.within(app, lambda: recover.make_link(users.find(ada.id) or ada))
+    assert all(dump(app)[name] for name in (*TRANSIENT, "limit_bucket"))
+    in_a_while(timedelta(days=31))
+    factories.within(app, jobs.run_due)
+    left = dump(app)
+    assert {name: left[name] for name in TRANSIENT} == {name: [] for name in TRANSIENT}
+    assert len(left["limit_bucket"]) == 1
+    assert left["user_account"]
+    assert left["consent"]
+    assert rp.tokens()["access_token"]
+
+
+def test_audit_events_are_kept_as_long_as_said(app: Flask, ada: users.User, in_a_while: Travel) -> None:
+    """400 days by default, then they go (CONTRACT 2)."""
+    in_a_while(timedelta(days=399))
+    factories.within(app, jobs.run_due)
+    assert len(asserts.events_of(app, "user.created")) == 1
+    in_a_while(timedelta(days=2))
+    factories.within(app, jobs.run_due)
+    assert asserts.events_of(app, "user.created") == []
+
+
+def test_keys_rotate_by_themselves(app: Flask, in_a_while: Travel) -> None:
+    """After KEY_ROTATION_INTERVAL; the old ones retire an hour and five minutes later (CONTRACT 2)."""
+
+    def states() -> list[str]:
+        return sorted({row["state"] for row in factories.within(app, keyring.listing)})
+
+    factories.within(app, jobs.run_due)
+    assert states() == ["current", "next"]
+    in_a_while(timedelta(days=90, minutes=1))
+    factories.within(app, jobs.run_due)
+    assert states() == ["current", "next", "retiring"]
+    in_a_while(timedelta(hours=1, minutes=6))
+    factories.within(app, jobs.run_due)
+    assert states() == ["current", "next", "retired"]
+    assert {row.actor_kind for row in asserts.events_of(app, "keys.rotated")} == {"job"}

@@ -1,0 +1,75 @@
+"""`current_user` over our own session rows, and what people read about their browsers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import flask_login
+import pytest
+from flask import Flask
+
+from auth_server.accounts import users
+from auth_server.web.session import describe_browser
+from tests.support import factories
+from tests.support.browser import Browser
+from tests.support.database import dump
+from tests.support.rp import RelyingParty
+
+WINDOWS = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36"
+
+
+@pytest.mark.parametrize(
+    ("agent", "words"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on Linux"),
+        (WINDOWS, "Chrome on Windows"),
+        (WINDOWS + " Edg/140.0", "Edge on Windows"),
+        (WINDOWS + " OPR/120.0", "Opera on Windows"),
+        ("Mozilla/5.0 (Macintosh; Intel Mac OS X 14_0) AppleWebKit/605.1 Version/18.0 Safari/605.1", "Safari on macOS"),
+        ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18.0 Mobile Safari/604.1", "Safari on iPhone"),
+        ("Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 Chrome/140.0 Mobile Safari/537.36", "Chrome on Android"),
+        ("curl/8.0", ""),
+        ("", ""),
+        ('"><script>', ""),
+    ],
+)
+def test_a_browser_is_described_in_words(agent: str, words: str) -> None:
+    """Coarse, for people, never the header itself."""
+    assert describe_browser(agent) == words
+
+
+def test_current_user_is_who_is_signed_in(make_app: Callable[..., Flask]) -> None:
+    """Flask-Login's proxy and `login_required` see our session, and nobody without one (DESIGN 8.1)."""
+    app = make_app()
+    factories.person(app, roles=["administrator"])
+
+    def who() -> str:
+        user = flask_login.current_user
+        return f"{user.email} {user.name} {user.get_id()}" if user.is_authenticated else "nobody"
+
+    app.add_url_rule("/who", "who", who)
+    app.add_url_rule("/private", "private", flask_login.login_required(who))
+    browser = Browser(app)
+    assert browser.get("/who").text == "nobody"
+    assert browser.get("/private").status_code == 401
+    browser.sign_in()
+    assert browser.get("/who").text.startswith("ada@example.org Ada Lovelace ")
+    assert browser.get("/private").status_code == 200
+    browser.sign_out()
+    assert browser.get("/who").text == "nobody"
+
+
+def test_looking_changes_nothing(rp: RelyingParty, app: Flask, ada: users.User) -> None:
+    """Every address by GET, signed in, with what its form would send: the database is as before (SECURITY SE-15)."""
+    rp.tokens()
+    rp.browser.get("/account")
+    before = dump(app)
+    query = "decision=logout&decision=end_others&decision=disconnect_all&email=ada@example.org&password=x&token=x"
+    paths = [rule.rule for rule in app.url_map.iter_rules() if "GET" in (rule.methods or ()) and "<" not in rule.rule]
+    assert len(paths) > 10
+    for path in paths:
+        assert rp.browser.get(f"{path}?{query}").status_code < 500, path
+        assert rp.browser.client.head(path, base_url="http://localhost:8421").status_code < 500, path
+    after = dump(app)
+    assert {name: set(after[name]) ^ set(before[name]) for name in after if after[name] != before[name]} == {}
+    assert rp.browser.get("/account").status_code == 200
