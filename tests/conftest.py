@@ -17,16 +17,20 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from auth_server import config, create_app
+from auth_server.access import apis, roles
 from auth_server.accounts import users
+from auth_server.clients import client as clients
 from auth_server.clients.client import Client
 from auth_server.config import Settings
 from auth_server.database import db
-from auth_server.infra import events, schema
+from auth_server.infra import events, schema, sealed_keys, stamp
+from auth_server.keys import keyring
 from tests.support import factories
 from tests.support.browser import Browser
 from tests.support.live import Server
 from tests.support.rp import RelyingParty
 
+CACHES: tuple[stamp.Cache[Any], ...] = (apis._cache, clients._cache, keyring._cache, roles._cache, sealed_keys._cache)
 ISSUER = "http://localhost:8421"
 SECRET_KEY = "tests-only-0123456789-abcdefghijklmnopqrstuvwxyz"
 ON_POSTGRESQL = os.environ.get("AUTH_TEST_DATABASE") == "postgresql"
@@ -92,6 +96,8 @@ def make_app(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Flask]
             _close(app)
         settings = Settings(**{**BASE, "instance_path": tmp_path, "database_url": database_url, **overrides})
         app = create_app(settings)
+        for cache in CACHES:
+            cache.forget()  # a process looks for changes twice a second; this test must not see the last one's
         app.testing = False  # a crash must become the answer that people get
         made.append(app)
         return app
