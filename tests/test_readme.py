@@ -85,11 +85,10 @@ def test_the_tutorials_program_signs_somebody_in(server: live.Server, tmp_path: 
     assert program
     source = program[1].replace("localhost:8421", f"localhost:{server.port}").replace("9999", str(port))
     (tmp_path / "app.py").write_text(source)
-    live.command(["users", "create", "ada@example.org", "--role", "administrator", "--password-stdin"], server._settings,
-                 "correct horse battery staple")  # fmt: skip
-    create = next(
-        command for command in commands_of(ROOT / "docs/tutorial/first-app.md") if "clients create" in command
-    )
+    words = ["users", "create", "ada@example.org", "--role", "administrator", "--password-stdin"]
+    live.command(words, server._settings, "correct horse battery staple")
+    commands = commands_of(ROOT / "docs/tutorial/first-app.md")
+    create = next(command for command in commands if "clients create" in command)
     client = dict(line.split(": ", 1) for line in run(create.replace("9999", str(port)), server).splitlines())
     words = [sys.executable, "-u", str(tmp_path / "app.py"), client["client_id"], client["client_secret"]]
     app = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
