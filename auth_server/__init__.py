@@ -22,10 +22,12 @@ def create_app(settings: Settings | None = None) -> Flask:
     from auth_server.database import setup_database
     from auth_server.infra import schema
     from auth_server.infra.log import setup_log
+    from auth_server.oauth import discovery
     from auth_server.oauth.setup import setup_oauth
     from auth_server.pages.compose import setup_pages
     from auth_server.web.cors import setup_cors
     from auth_server.web.csrf import setup_csrf
+    from auth_server.web.documents import setup_documents
     from auth_server.web.errors import setup_errors
     from auth_server.web.extensions import make_limiter, setup_limits
     from auth_server.web.guards import setup_guards
@@ -57,5 +59,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     setup_probes(app)
     setup_errors(app)
     setup_headers(app)
+    setup_documents(app, discovery.PATHS)
     cli.register(app)
     return app

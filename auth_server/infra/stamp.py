@@ -20,6 +20,8 @@ _LOOK_AGAIN_AFTER_SECONDS = 0.5
 _MOST_ENTRIES = 4096
 _BUMPED = "bumped stamps"
 
+_changes = 0
+
 V = TypeVar("V")
 
 
@@ -72,8 +74,7 @@ class Cache(Generic[V]):
 
     def forget(self) -> None:
         """Drop everything this process holds."""
-        self._entries = {}
-        self._version = None
+        self._hold(None)
 
     def _forget_after_commit(self, session: Session) -> None:
         session.info.get(_BUMPED, set()).discard(self._name)
@@ -86,9 +87,20 @@ class Cache(Generic[V]):
         version = database.execute(select(_TABLE.c.version).where(_TABLE.c.name == self._name)).scalar()
         seen = (str(database.db.engine.url), version or 0)
         if seen != self._version:
-            self._entries = {}
-            self._version = seen
+            self._hold(seen)
         self._looked_at = moment
+
+    def _hold(self, version: tuple[str, int] | None) -> None:
+        """Start anew with nothing held."""
+        global _changes
+        _changes += 1
+        self._entries = {}
+        self._version = version
+
+
+def changes() -> int:
+    """Return how often something cached in this process was dropped: for whoever keeps what is made of it."""
+    return _changes
 
 
 def take_turns(name: str) -> None:

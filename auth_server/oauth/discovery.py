@@ -21,6 +21,7 @@ from auth_server.web import i18n
 
 JWKS_PATH = "/.well-known/jwks.json"
 METADATA_PATHS = ("/.well-known/openid-configuration", "/.well-known/oauth-authorization-server")
+PATHS = (*METADATA_PATHS, JWKS_PATH)
 _METADATA_MAX_AGE_SECONDS = 300
 
 
