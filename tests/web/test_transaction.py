@@ -180,13 +180,13 @@ def test_a_crash_rolls_back(make_app: Callable[..., Flask]) -> None:
         return view
 
     app.add_url_rule("/crash", "crash", act(True))
-    app.add_url_rule("/work", "work", act(False))
+    app.add_url_rule("/whole", "whole", act(False))
     browser = Browser(app)
     response = browser.get("/crash")
     asserts.is_error_page(response, "server_error", 500)
     assert "Set-Cookie" not in response.headers
     assert factories.within(app, users.count) == 1
-    assert browser.get("/work").status_code == 200
+    assert browser.get("/whole").status_code == 200
     assert factories.within(app, users.count) == 2
 
 
