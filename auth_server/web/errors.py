@@ -91,7 +91,7 @@ def _page(error: PageError) -> Response:
         error=error.code,
         at=clock.now(),
         app_name=error.app_name,
-        details=error.facts,
+        details=[(i18n.gettext("Error"), error.code), *error.facts] if error.facts else [],
         action_href=error.restart_url,
         action_label=i18n.gettext("Start again") if error.restart_url else "",
         wait_minutes=-(-(error.retry_after_seconds or 0) // 60),
