@@ -1,0 +1,141 @@
+"""A stock client, requests-oauthlib, does the whole flow over real HTTP, and verifies tokens by the issuer alone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urljoin
+
+import pytest
+import requests
+from flask import Flask
+from joserfc import jwt
+from joserfc.jwk import KeySet
+from oauthlib.oauth2 import BackendApplicationClient, InvalidClientError, InvalidGrantError, InvalidScopeError
+from requests.auth import HTTPBasicAuth
+from requests_oauthlib import OAuth2Session
+from werkzeug.serving import make_server
+
+from auth_server import config
+from auth_server.clients.client import Client
+from tests.support import factories
+from tests.support.browser import Page
+from tests.support.live import free_port
+
+REDIRECT_URI = "http://localhost:1/callback"
+
+
+@pytest.fixture
+def server(make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
+    """Return an application that listens at its issuer's address."""
+    port = free_port()
+    app = make_app(issuer=f"http://localhost:{port}")
+    factories.person(app, roles=["administrator"])
+    factories.api(app)
+    monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
+    listening = make_server("localhost", port, app, threaded=True)
+    thread = threading.Thread(target=listening.serve_forever)
+    thread.start()
+    yield app
+    listening.shutdown()
+    thread.join()
+    listening.server_close()
+
+
+def metadata_of(app: Flask) -> dict[str, Any]:
+    """Return what the issuer says of itself: all that a client is given."""
+    issuer = config.current().issuer
+    found: dict[str, Any] = requests.get(issuer + "/.well-known/openid-configuration", timeout=10).json()
+    assert found["issuer"] == issuer
+    return found
+
+
+def walk(url: str) -> str:
+    """Sign in and allow, as a browser would; return the address it is sent back to."""
+    with requests.Session() as browser:
+        answer = browser.get(url, timeout=10)
+        for _step in range(6):
+            if answer.is_redirect and answer.headers["Location"].startswith(REDIRECT_URI):
+                return answer.headers["Location"]
+            if answer.is_redirect:
+                answer = browser.get(urljoin(url, answer.headers["Location"]), timeout=10, allow_redirects=False)
+                continue
+            page = Page(answer.text)
+            filled = {"email": "ada@example.org", "password": factories.PASSWORD}
+            fields = {**page.inputs, **(filled if page.marker == "login" else {"decision": "allow"})}
+            answer = browser.post(answer.url, data=fields, timeout=10, allow_redirects=False)
+    raise AssertionError(page.text)
+
+
+def client_of(app: Flask, **metadata: Any) -> tuple[Client, str]:
+    scope = "openid profile email offline_access orders:read"
+    return factories.client(app, redirect_uris=[REDIRECT_URI], scope=scope, **metadata)
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post", "none"])
+def test_the_whole_flow(server: Flask, method: str) -> None:
+    """Discovery, PKCE, code, tokens, userinfo, refresh, revocation, with each way to authenticate."""
+    client, secret = client_of(server, token_endpoint_auth_method=method)
+    about = metadata_of(server)
+    scope = ["openid", "profile", "email", "offline_access", "orders:read"]
+    with OAuth2Session(client.client_id, redirect_uri=REDIRECT_URI, scope=scope, pkce="S256") as session:
+        url, state = session.authorization_url(about["authorization_endpoint"], nonce="n")
+        back = walk(url)
+        assert f"state={state}" in back
+        auth = {
+            "client_secret_basic": {"auth": HTTPBasicAuth(client.client_id, secret)},
+            "client_secret_post": {"client_secret": secret, "include_client_id": True},
+            "none": {"include_client_id": True},
+        }[method]
+        tokens = session.fetch_token(about["token_endpoint"], authorization_response=back, **auth)
+        assert tokens["token_type"] == "Bearer"
+        assert set(tokens["scope"]) == set(scope)
+        person = session.get(about["userinfo_endpoint"], timeout=10).json()
+        keys = KeySet.import_key_set(requests.get(about["jwks_uri"], timeout=10).json())
+        claims = jwt.decode(tokens["id_token"], keys).claims
+        assert (claims["sub"], claims["aud"], claims["nonce"]) == (person["sub"], client.client_id, "n")
+        assert claims["iss"] == about["issuer"]
+        assert jwt.decode(tokens["access_token"], keys).claims["aud"] == [factories.ORDERS, about["userinfo_endpoint"]]
+        renewal = {name: value for name, value in auth.items() if name != "include_client_id"}
+        if method != "client_secret_basic":
+            renewal["client_id"] = client.client_id
+        renewed = session.refresh_token(about["token_endpoint"], **renewal)
+        assert renewed["refresh_token"] != tokens["refresh_token"]
+        assert session.get(about["userinfo_endpoint"], timeout=10).status_code == 200
+        given_back = {"token": renewed["refresh_token"], "client_id": client.client_id}
+        if method == "client_secret_post":
+            given_back["client_secret"] = secret
+        basic = HTTPBasicAuth(client.client_id, secret) if method == "client_secret_basic" else None
+        revoked = requests.post(about["revocation_endpoint"], data=given_back, auth=basic, timeout=10)
+        assert (revoked.status_code, revoked.content) == (200, b"")
+        assert session.get(about["userinfo_endpoint"], timeout=10).status_code == 401
+
+
+def test_a_stock_client_understands_our_refusals(server: Flask) -> None:
+    """Errors have the form that libraries turn into their own (RFC 6749 §5.2)."""
+    client, secret = client_of(server, client_id="stock")
+    about = metadata_of(server)
+    auth = HTTPBasicAuth(client.client_id, secret)
+    with OAuth2Session(client.client_id, redirect_uri=REDIRECT_URI, scope=["openid"], pkce="S256") as session:
+        url, _state = session.authorization_url(about["authorization_endpoint"])
+        back = walk(url)
+        with pytest.raises(InvalidClientError, match="client authentication failed"):
+            session.fetch_token(about["token_endpoint"], authorization_response=back, auth=HTTPBasicAuth("stock", "x"))
+        assert session.fetch_token(about["token_endpoint"], authorization_response=back, auth=auth)["access_token"]
+        with pytest.raises(InvalidGrantError, match="the code was used before"):
+            session.fetch_token(about["token_endpoint"], authorization_response=back, auth=auth)
+
+
+def test_a_stock_service_gets_its_token(server: Flask) -> None:
+    """The client credentials grant by oauthlib's own client."""
+    client, secret = factories.service(server, "orders:read")
+    about = metadata_of(server)
+    auth = HTTPBasicAuth(client.client_id, secret)
+    with OAuth2Session(client=BackendApplicationClient(client.client_id, scope=["orders:read"])) as session:
+        tokens = session.fetch_token(about["token_endpoint"], auth=auth)
+        found = requests.post(about["introspection_endpoint"], {"token": tokens["access_token"]}, auth=auth, timeout=10)
+        assert found.json()["scope"] == "orders:read"
+    stranger = OAuth2Session(client=BackendApplicationClient(client.client_id, scope=["unknown"]))
+    with stranger as session, pytest.raises(InvalidScopeError):
+        session.fetch_token(about["token_endpoint"], auth=auth)
