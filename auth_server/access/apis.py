@@ -5,6 +5,7 @@ token format. An API's credentials, for introspection, are a client without gran
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,7 +26,8 @@ from auth_server.infra.events import Event, record
 IDENTITY_SCOPES = ("openid", "profile", "email", "address", "phone", "groups", "roles", "offline_access")
 FORMATS = ("jwt", "opaque")
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
-_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,100}\Z")
+_LONGEST_NAME = 200
+SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,100}\Z")
 
 
 class ApiRow(Base):
@@ -33,7 +35,7 @@ class ApiRow(Base):
 
     __tablename__ = "api"
     identifier: Mapped[str] = mapped_column(String(255), primary_key=True)
-    name: Mapped[str] = mapped_column(String(200))
+    name: Mapped[str] = mapped_column(String(_LONGEST_NAME))
     scopes: Mapped[dict[str, str]] = mapped_column(JSON)
     token_format: Mapped[str] = mapped_column(String(10))
     alg: Mapped[str] = mapped_column(String(10))
@@ -149,12 +151,14 @@ def _checked(
 ) -> dict[str, Any]:
     taken = {scope: api.identifier for api in _load_all().by_identifier.values() for scope in api.scopes}
     for scope, title in scopes.items():
-        if not _SCOPE.match(scope) or scope in IDENTITY_SCOPES:
+        if not SCOPE.match(scope) or scope in IDENTITY_SCOPES:
             raise RefusedInput(f"not possible as a scope: {scope[:60]!r}", "scope")
         if taken.get(scope, identifier) != identifier:
             raise RefusedInput(f"the scope {scope} belongs to {taken[scope]}", "scope")
         if not title.strip():
             raise RefusedInput(f"the scope {scope} needs a title that people understand", "scope")
+    if len(name) > _LONGEST_NAME or any(unicodedata.category(char) == "Cc" for char in name):
+        raise RefusedInput(f"a name has at most {_LONGEST_NAME} characters and no control characters", "name")
     if token_format not in FORMATS or alg not in ALGORITHMS:
         raise RefusedInput(f"formats: {', '.join(FORMATS)}; algorithms: {', '.join(ALGORITHMS)}")
     if ttl is not None and not 30 <= ttl <= 3600:

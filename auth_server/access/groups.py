@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +15,7 @@ from auth_server.database import Base
 from auth_server.errors import RefusedInput
 from auth_server.infra.events import Event, record
 
+_LONGEST_TITLE = 200
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/-]{0,99}\Z")
 
 
@@ -22,7 +24,7 @@ class Group(Base):
 
     __tablename__ = "group_of_people"
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
-    title: Mapped[str] = mapped_column(String(200))
+    title: Mapped[str] = mapped_column(String(_LONGEST_TITLE))
     made_by_apply: Mapped[bool] = mapped_column(Boolean)
 
 
@@ -44,15 +46,16 @@ def create(name: str, title: str = "", *, by_apply: bool = False) -> None:
     """Add a group; raise `RefusedInput` for a bad or taken name."""
     if not NAME.match(name):
         raise RefusedInput("a group's name has letters, digits and . _ : @ / - only", "name")
-    statement = database.insert(_GROUP).values(name=name, title=title or name, made_by_apply=by_apply)
+    values = {"title": _checked_title(title) or name, "made_by_apply": by_apply}
+    statement = database.insert(_GROUP).values(name=name, **values)
     if database.execute(statement.on_conflict_do_nothing(index_elements=["name"])).rowcount != 1:
         raise RefusedInput("this group exists already", "name")
     record(Event.GROUP_CREATED, group=name)
 
 
 def rename(name: str, title: str) -> None:
-    """Change the title that people see."""
-    database.execute(update(_GROUP).where(_GROUP.c.name == name).values(title=title))
+    """Change the title that people see; raise `RefusedInput` for a bad one."""
+    database.execute(update(_GROUP).where(_GROUP.c.name == name).values(title=_checked_title(title) or name))
     record(Event.GROUP_CHANGED, group=name)
 
 
@@ -85,3 +88,10 @@ def put(user_id: str, names: Iterable[str]) -> None:
     database.execute(delete(_MEMBER).where(_MEMBER.c.user_id == user_id))
     for name in sorted(wanted):
         database.execute(_MEMBER.insert().values(user_id=user_id, group_name=name))
+
+
+def _checked_title(title: str) -> str:
+    text = title.strip()
+    if len(text) > _LONGEST_TITLE or any(unicodedata.category(char) == "Cc" for char in text):
+        raise RefusedInput(f"a title has at most {_LONGEST_TITLE} characters and no control characters", "name")
+    return text

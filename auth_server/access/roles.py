@@ -10,7 +10,7 @@ from sqlalchemy import JSON, Boolean, ForeignKey, String, delete, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_server import database
-from auth_server.access import groups
+from auth_server.access import apis, groups
 from auth_server.accounts import users
 from auth_server.database import Base
 from auth_server.errors import RefusedInput
@@ -50,7 +50,10 @@ def save(name: str, *, scopes: Iterable[str], member_groups: Iterable[str], by_a
     unknown = set(member_groups) - {row["name"] for row in groups.listing()}
     if unknown:
         raise RefusedInput(f"no such group: {', '.join(sorted(unknown))}", "groups")
-    values = {"scopes": sorted(set(scopes)), "groups": sorted(set(member_groups))}
+    wanted = set(scopes)
+    if not all(map(apis.SCOPE.match, wanted)):
+        raise RefusedInput("a scope has printable characters without spaces, quotes and backslashes", "scopes")
+    values = {"scopes": sorted(wanted), "groups": sorted(set(member_groups))}
     exists = name in {row["name"] for row in listing()}
     statement = database.insert(_ROLE).values(name=name, made_by_apply=by_apply, **values)
     database.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))

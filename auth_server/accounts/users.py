@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 import uuid
 from collections.abc import Mapping
@@ -246,4 +247,8 @@ def _checked_claims(claims: Mapping[str, Any]) -> dict[str, Any]:
     taken = sorted(set(claims) & RESERVED_CLAIMS)
     if taken:
         raise RefusedInput(f"these claims cannot be set freely: {', '.join(taken)}", "claim")
+    try:
+        json.dumps(dict(claims), allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise RefusedInput("a JSON value is expected: text, number, true, false, list or object", "claim") from None
     return dict(claims)
