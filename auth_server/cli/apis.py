@@ -8,20 +8,15 @@ import click
 
 from auth_server.access import apis as api_rows
 from auth_server.access.apis import Api
-from auth_server.cli.root import confirm, in_app, json_option, refuse, say, show, yes_option
+from auth_server.cli.root import confirm, example, in_app, json_option, refuse, say, show, yes_option
 
 
-@click.group()
+@click.group(epilog=example("apis create https://orders.example.org --scope orders:read='Read your orders'"))
 def apis() -> None:
-    """APIs that trust our tokens: create, list, delete.
-
-    \b
-    Example:
-      auth-server apis create https://orders.example.org --scope orders:read="Read your orders"
-    """
+    """APIs that trust our tokens: create, list, delete."""
 
 
-@apis.command("create")
+@apis.command("create", epilog=example("apis create https://orders.example.org --scope orders:read='Read your orders'"))
 @click.argument("identifier")
 @click.option("--name", default="", help="The name that people see.")
 @click.option("--scope", "scopes", multiple=True, metavar="NAME=TITLE", help="May be repeated.")
@@ -53,7 +48,7 @@ def create(
     show({**view(api), "client_secret": raw_secret}, as_json)
 
 
-@apis.command("list")
+@apis.command("list", epilog=example("apis list --json"))
 @json_option
 @in_app
 def list_apis(as_json: bool) -> None:
@@ -61,7 +56,7 @@ def list_apis(as_json: bool) -> None:
     show([view(api) for api in api_rows.listing()], as_json)
 
 
-@apis.command("delete")
+@apis.command("delete", epilog=example("apis delete https://orders.example.org"))
 @click.argument("identifier")
 @yes_option
 @in_app

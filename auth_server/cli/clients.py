@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from auth_server.cli.root import confirm, in_app, json_option, refuse, say, show, yes_option
+from auth_server.cli.root import confirm, example, in_app, json_option, refuse, say, show, yes_option
 from auth_server.clients import client as client_rows
 from auth_server.clients.client import Client
 from auth_server.errors import InvalidClientMetadata, RefusedInput
@@ -17,14 +17,9 @@ from auth_server.infra import crypto
 from auth_server.tokens import ending
 
 
-@click.group()
+@click.group(epilog=example("clients create --name Wiki --redirect-uri https://wiki.example.org/callback"))
 def clients() -> None:
-    """Apps and services: create, list, show, set, secrets, disable, enable, delete.
-
-    \b
-    Example:
-      auth-server clients create --name Wiki --redirect-uri https://wiki.example.org/callback
-    """
+    """Apps and services: create, list, show, set, secrets, disable, enable, delete."""
 
 
 _options = (
@@ -44,7 +39,9 @@ def _with_options(command: Any) -> Any:
     return command
 
 
-@clients.command("create")
+@clients.command(
+    "create", epilog=example("clients create --name Wiki --redirect-uri https://wiki.example.org/callback")
+)
 @_with_options
 @json_option
 @in_app
@@ -61,7 +58,7 @@ def create(file: str | None, as_json: bool, **given: Any) -> None:
     show(registration(client, raw_secret), as_json)
 
 
-@clients.command("list")
+@clients.command("list", epilog=example("clients list --json"))
 @json_option
 @in_app
 def list_clients(as_json: bool) -> None:
@@ -73,7 +70,7 @@ def list_clients(as_json: bool) -> None:
     show(rows, as_json)
 
 
-@clients.command("show")
+@clients.command("show", epilog=example("clients show wiki --json"))
 @click.argument("client_id")
 @json_option
 @in_app
@@ -83,7 +80,7 @@ def show_client(client_id: str, as_json: bool) -> None:
     show({**registration(client, None), "disabled": client.is_disabled}, as_json)
 
 
-@clients.command("set")
+@clients.command("set", epilog=example('clients set wiki --scope "openid profile groups" --first-party'))
 @click.argument("client_id")
 @_with_options
 @json_option
@@ -98,7 +95,7 @@ def set_client(client_id: str, file: str | None, as_json: bool, **given: Any) ->
     show(registration(changed, None), as_json)
 
 
-@clients.command("secrets")
+@clients.command("secrets", epilog=example("clients secrets wiki --add"))
 @click.argument("client_id")
 @click.option("--add", is_flag=True, help="Add a secret beside the present ones.")
 @click.option("--remove", metavar="ID", help="Remove a secret.")
@@ -124,7 +121,7 @@ def secrets(client_id: str, add: bool, remove: str | None, yes: bool, as_json: b
     show(answer, as_json)
 
 
-@clients.command("disable")
+@clients.command("disable", epilog=example("clients disable wiki"))
 @click.argument("client_id")
 @yes_option
 @in_app
@@ -136,7 +133,7 @@ def disable(client_id: str, yes: bool) -> None:
     say(f"disabled {client_id}")
 
 
-@clients.command("enable")
+@clients.command("enable", epilog=example("clients enable wiki"))
 @click.argument("client_id")
 @in_app
 def enable(client_id: str) -> None:
@@ -145,7 +142,7 @@ def enable(client_id: str) -> None:
     say(f"enabled {client_id}")
 
 
-@clients.command("delete")
+@clients.command("delete", epilog=example("clients delete wiki"))
 @click.argument("client_id")
 @yes_option
 @in_app

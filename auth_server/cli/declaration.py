@@ -1,30 +1,20 @@
-"""The file that `apply` reads (CONTRACT 7): parsed, checked as a whole, with the line of every problem."""
+"""The file that `apply` reads (CONTRACT 7): parsed and checked as a whole, with the line of every problem."""
 
 from __future__ import annotations
 
-import os
-import re
+import difflib
+import functools
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from auth_server.accounts import users
+from auth_server.cli import fields, lines
+from auth_server.cli.fields import Secret
 from auth_server.clients import metadata
 from auth_server.errors import ProtocolError
-from auth_server.infra import crypto
-
-KINDS = ("group", "role", "api", "client", "user")
-_KEYS = {
-    "group": frozenset({"name"}),
-    "role": frozenset({"scopes", "groups"}),
-    "api": frozenset({"name", "scopes", "token_format", "alg", "token_ttl", "secret"}),
-    "client": metadata.FIELDS | {"client_secret"},
-    "user": frozenset({"name", "groups", "roles", "password", "verified", "claims"}),
-}
-_SECRETS = {"api": "secret", "client": "client_secret", "user": "password"}
-_HEADER = re.compile(r"\s*\[\s*([A-Za-z_-]+)\s*\.\s*(?:\"([^\"]*)\"|'([^']*)'|([A-Za-z0-9_.-]+))\s*\]")
-_SHORTEST_SECRET = 32
 
 
 class BadFile(Exception):
@@ -33,14 +23,6 @@ class BadFile(Exception):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
-
-
-@dataclass(frozen=True)
-class Secret:
-    """A declared secret: the digest or hash to store, or a password in the clear that was read from outside."""
-
-    stored: str = ""
-    plain: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -53,117 +35,90 @@ class Declared:
     secret: Secret | None
 
 
-def read(path: Path) -> list[Declared]:
-    """Return every object in the order in which it must be made; raise `BadFile` with all problems."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        data = tomllib.loads(text)
-    except (OSError, ValueError) as cause:
-        raise BadFile([f"{path}: {cause}"]) from None
-    lines = _lines_of(text)
-    problems: list[str] = []
-    found: list[Declared] = []
-    for kind in data:
-        if kind not in KINDS:
-            why = "providers are not available in this version" if kind == "provider" else f"no such table: {kind}"
-            problems.append(f"{path}:{lines.get((kind,), 1)}: {why}")
-    for kind in KINDS:
-        for name, values in _tables(data, kind, path, lines, problems):
-            line = lines.get((kind, name), lines.get((kind,), 1))
-            before = len(problems)
-            _check(kind, name, values, path, lines, problems)
-            if len(problems) == before:
-                found += _declared(kind, name, values, f"{path}:{line}", problems)
-    if problems:
-        raise BadFile(problems)
-    return found
+class Declaration:
+    """A file as it was read: its well-formed objects, in the order in which they must be made, and its problems.
 
+    `named` has kind and id of every table, well-formed or not.
+    """
 
-def _tables(
-    data: dict[str, Any], kind: str, path: Path, lines: dict[tuple[str, ...], int], problems: list[str]
-) -> list[tuple[str, dict[str, Any]]]:
-    tables = data.get(kind, {})
-    if not isinstance(tables, dict) or not all(isinstance(values, dict) for values in tables.values()):
-        problems.append(f'{path}:{lines.get((kind,), 1)}: expected tables of the form [{kind}."id"]')
-        return []
-    return list(tables.items())
-
-
-def _check(
-    kind: str,
-    name: str,
-    values: dict[str, Any],
-    path: Path,
-    lines: dict[tuple[str, ...], int],
-    problems: list[str],
-) -> None:
-    for key in values:
-        if key not in _KEYS[kind]:
-            line = lines.get((kind, name, key), lines.get((kind, name), 1))
-            problems.append(f"{path}:{line}: {kind}.{name} has an unknown key: {key}")
-    if kind == "client" and values.keys() <= _KEYS[kind]:
+    def __init__(self, path: Path) -> None:
         try:
-            metadata.validate({key: value for key, value in values.items() if key != "client_secret"})
+            self._text = path.read_text(encoding="utf-8")
+            data = tomllib.loads(self._text)
+        except (OSError, ValueError, RecursionError) as cause:
+            raise BadFile([f"{path}: {cause}"]) from None
+        self._path = path
+        self._problems: list[tuple[int, str]] = []
+        self.named: set[tuple[str, str]] = set()
+        for name in data.keys() - fields.KEYS.keys():
+            providers = "sign-in through another provider is not available in this version"
+            self.refuse(providers if name == "provider" else f"no such table{_suggestion(name, fields.KEYS)}", name)
+        self.objects = [item for kind in fields.KEYS for item in self._objects(kind, data.get(kind, {}))]
+        self._refuse_twins()
+
+    def refuse(self, problem: str, *where: str) -> None:
+        """Note a problem of a table or key."""
+        line = lines.nearest(self._lines, where)
+        self._problems.append((line, f"{self._path}:{line}: {'.'.join(where[:2])}: {problem}"))
+
+    def check(self) -> None:
+        """Raise `BadFile` with every problem noted until now, by line."""
+        if self._problems:
+            raise BadFile([text for _line, text in sorted(self._problems)])
+
+    @functools.cached_property
+    def _lines(self) -> dict[lines.Where, int]:
+        return lines.find(self._text)
+
+    def _objects(self, kind: str, tables: Any) -> list[Declared]:
+        if not isinstance(tables, dict) or not all(isinstance(values, dict) for values in tables.values()):
+            self.refuse(f'expected tables of the form [{kind}."id"]', kind)
+            return []
+        self.named |= {(kind, name) for name in tables}
+        found = [self._object(kind, name, values) for name, values in tables.items()]
+        return [item for item in found if item]
+
+    def _object(self, kind: str, name: str, given: dict[str, Any]) -> Declared | None:
+        values: dict[str, Any] = {}
+        for key, value in given.items():
+            check = fields.KEYS[kind].get(key)
+            try:
+                if check is None:
+                    raise ValueError(f"no such key{_suggestion(key, fields.KEYS[kind])}")
+                values[key] = check(value)
+            except ProtocolError as refusal:
+                self.refuse(refusal.description, kind, name, key)
+            except ValueError as problem:
+                self.refuse(f"{key}: {problem}", kind, name, key)
+        secret = next((values.pop(key) for key in list(values) if isinstance(values[key], Secret)), None)
+        if len(values) + (secret is not None) != len(given):
+            return None
+        item = Declared(kind, name, values, secret)
+        return item if kind != "client" or self._fits_together(item) else None
+
+    def _fits_together(self, item: Declared) -> bool:
+        """Check the rules between a client's fields."""
+        try:
+            metadata.validate(item.values)
         except ProtocolError as refusal:
-            problems.append(f"{path}:{lines.get((kind, name), 1)}: client.{name}: {refusal.description}")
+            self.refuse(refusal.description, item.kind, item.id, refusal.description.partition(":")[0])
+            return False
+        if item.secret and item.values.get("token_endpoint_auth_method") == "none":
+            self.refuse("client_secret: a public client has none", item.kind, item.id, "client_secret")
+            return False
+        return True
+
+    def _refuse_twins(self) -> None:
+        """Two spellings of one address would change the same person to and fro."""
+        seen: set[str] = set()
+        for item in self.objects:
+            if item.kind == "user":
+                key = users.email_key(item.id)
+                if key in seen:
+                    self.refuse("another table has this address already", item.kind, item.id)
+                seen.add(key)
 
 
-def _declared(kind: str, name: str, values: dict[str, Any], where: str, problems: list[str]) -> list[Declared]:
-    rest = dict(values)
-    given = rest.pop(_SECRETS.get(kind, ""), None)
-    if given is None:
-        return [Declared(kind, name, rest, None)]
-    try:
-        return [Declared(kind, name, rest, _secret(kind, given))]
-    except ValueError as problem:
-        problems.append(f"{where}: {kind}.{name}: {problem}")
-        return []
-
-
-def _secret(kind: str, given: Any) -> Secret:
-    """Accept `{ env = … }`, `{ file = … }` or `{ hash = … }`, never a secret in the clear; raise `ValueError`."""
-    if not isinstance(given, dict) or len(given) != 1 or not isinstance(next(iter(given.values())), str):
-        raise ValueError('a secret is { env = "NAME" }, { file = "/path" } or { hash = "…" }, never in the clear')
-    source, value = next(iter(given.items()))
-    if source == "hash":
-        return Secret(stored=_hash(kind, value))
-    if source == "env":
-        plain = os.environ.get(value)
-        if plain is None:
-            raise ValueError(f"the environment has no {value}")
-    elif source == "file":
-        try:
-            plain = Path(value).read_text(encoding="utf-8").strip()
-        except (OSError, ValueError):
-            raise ValueError(f"cannot read {value}") from None
-    else:
-        raise ValueError(f"a secret comes from env, file or hash, not from {source}")
-    if kind == "user":
-        return Secret(plain=plain)
-    if len(plain) < _SHORTEST_SECRET:
-        raise ValueError(f"a secret has at least {_SHORTEST_SECRET} characters")
-    return Secret(stored=crypto.digest(plain))
-
-
-def _hash(kind: str, value: str) -> str:
-    pattern = r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}" if kind == "user" else r"sha256:[0-9a-f]{64}"
-    if not re.fullmatch(pattern, value):
-        raise ValueError("hash: expected a bcrypt string" if kind == "user" else 'hash: expected "sha256:<hex>"')
-    return value.removeprefix("sha256:")
-
-
-def _lines_of(text: str) -> dict[tuple[str, ...], int]:
-    """Return the line of each table and key: tomllib tells none."""
-    found: dict[tuple[str, ...], int] = {}
-    table: tuple[str, ...] = ()
-    for number, line in enumerate(text.splitlines(), 1):
-        header = _HEADER.match(line)
-        key = re.match(r"\s*\"?([A-Za-z0-9_.:-]+)\"?\s*=", line)
-        if header:
-            name = next(part for part in header.groups()[1:] if part is not None)
-            table = (header[1], name)
-            found.setdefault((header[1],), number)
-            found.setdefault(table, number)
-        elif key and table:
-            found.setdefault((*table, key[1]), number)
-    return found
+def _suggestion(name: str, known: Mapping[str, object]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -8,21 +8,16 @@ from auth_server.accounts import sessions as session_rows
 from auth_server.accounts import users as user_rows
 from auth_server.cli.clients import find as find_client
 from auth_server.cli.people import find as find_user
-from auth_server.cli.root import confirm, in_app, json_option, refuse, say, show, yes_option
+from auth_server.cli.root import confirm, example, in_app, json_option, refuse, say, show, yes_option
 from auth_server.tokens import ending, store
 
 
-@click.group()
+@click.group(epilog=example("sessions revoke --user ada@example.org"))
 def sessions() -> None:
-    """Sign-in sessions: list, revoke.
-
-    \b
-    Example:
-      auth-server sessions revoke --user ada@example.org --yes
-    """
+    """Sign-in sessions: list, revoke."""
 
 
-@sessions.command("list")
+@sessions.command("list", epilog=example("sessions list --user ada@example.org --json"))
 @click.option("--user", "who", help="Only this person's.")
 @json_option
 @in_app
@@ -42,7 +37,7 @@ def list_sessions(who: str | None, as_json: bool) -> None:
     show(rows, as_json)
 
 
-@sessions.command("revoke")
+@sessions.command("revoke", epilog=example("sessions revoke --user ada@example.org"))
 @click.argument("session_id", required=False)
 @click.option("--user", "who", help="Sign this person out everywhere.")
 @click.option("--all", "everybody", is_flag=True, help="Sign everybody out.")
@@ -65,17 +60,12 @@ def revoke_sessions(session_id: str | None, who: str | None, everybody: bool, ye
     show({"sessions": count}, as_json, f"ended {count}")
 
 
-@click.group()
+@click.group(epilog=example("tokens revoke --client wiki"))
 def tokens() -> None:
-    """Grants and their tokens: list, revoke.
-
-    \b
-    Example:
-      auth-server tokens revoke --client wiki --yes
-    """
+    """Grants and their tokens: list, revoke."""
 
 
-@tokens.command("list")
+@tokens.command("list", epilog=example("tokens list --user ada@example.org --json"))
 @click.option("--user", "who", required=True, help="Whose.")
 @json_option
 @in_app
@@ -94,7 +84,7 @@ def list_tokens(who: str, as_json: bool) -> None:
     show(rows, as_json)
 
 
-@tokens.command("revoke")
+@tokens.command("revoke", epilog=example("tokens revoke --client wiki"))
 @click.option("--user", "who", help="Every family of a person.")
 @click.option("--client", "client_id", help="Everything a client holds.")
 @click.option("--family", "family_id", help="One family.")

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import click
 
-from auth_server.cli.root import confirm, in_app, json_option, refuse, say, show, yes_option
+from auth_server.cli.root import confirm, example, in_app, json_option, refuse, say, show, yes_option
 from auth_server.keys import keyring
 
 
-@click.group()
+@click.group(epilog=example("keys rotate"))
 def keys() -> None:
-    """Signing keys: list, rotate, revoke.
-
-    \b
-    Example:
-      auth-server keys rotate
-    """
+    """Signing keys: list, rotate, revoke."""
 
 
-@keys.command("list")
+@keys.command("list", epilog=example("keys list --json"))
 @json_option
 @in_app
 def list_keys(as_json: bool) -> None:
@@ -26,7 +21,7 @@ def list_keys(as_json: bool) -> None:
     show(keyring.listing(), as_json)
 
 
-@keys.command("rotate")
+@keys.command("rotate", epilog=example("keys rotate"))
 @json_option
 @in_app
 def rotate(as_json: bool) -> None:
@@ -35,7 +30,7 @@ def rotate(as_json: bool) -> None:
     show(keyring.listing(), as_json)
 
 
-@keys.command("revoke")
+@keys.command("revoke", epilog=example("keys revoke UYl8l_dFodyqjWUVIy_3jgs9Ib_BuqjFx8WklBSGIIw"))
 @click.argument("kid")
 @yes_option
 @json_option

@@ -12,7 +12,7 @@ NAMES: dict[str, str] = {
     "init": "auth_server.cli.serving",
     "setup-link": "auth_server.cli.serving",
     "users": "auth_server.cli.people",
-    "groups": "auth_server.cli.people",
+    "groups": "auth_server.cli.groups",
     "clients": "auth_server.cli.clients",
     "apis": "auth_server.cli.apis",
     "keys": "auth_server.cli.keys",

@@ -1,4 +1,4 @@
-"""`users` and `groups`."""
+"""`users`: people."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from auth_server.access import groups as group_rows
 from auth_server.access import roles
 from auth_server.accounts import passwords
 from auth_server.accounts import users as user_rows
-from auth_server.cli.root import confirm, in_app, json_option, refuse, say, show, yes_option
+from auth_server.cli.root import confirm, example, in_app, json_option, refuse, say, show, yes_option
 from auth_server.errors import RefusedInput
 from auth_server.pages import recover
 from auth_server.tokens import ending
@@ -20,14 +20,9 @@ from auth_server.tokens import ending
 _LEAST_TYPED_PASSWORD = 8
 
 
-@click.group()
+@click.group(epilog=example("users create ada@example.org --name Ada --group staff"))
 def users() -> None:
-    """People: create, list, show, set, disable, enable, delete, links.
-
-    \b
-    Example:
-      auth-server users create ada@example.org --name Ada --group staff
-    """
+    """People: create, list, show, set, disable, enable, delete, links."""
 
 
 def _claims(given: tuple[str, ...]) -> dict[str, Any]:
@@ -60,7 +55,7 @@ def _with_set_options(command: Any) -> Any:
     return command
 
 
-@users.command("create")
+@users.command("create", epilog=example("users create ada@example.org --name Ada --role administrator"))
 @click.argument("email")
 @_with_set_options
 @json_option
@@ -88,7 +83,7 @@ def create(
     show(answer, as_json)
 
 
-@users.command("list")
+@users.command("list", epilog=example("users list --json"))
 @json_option
 @in_app
 def list_users(as_json: bool) -> None:
@@ -96,7 +91,7 @@ def list_users(as_json: bool) -> None:
     show([view(user) for user in user_rows.listing()], as_json)
 
 
-@users.command("show")
+@users.command("show", epilog=example("users show ada@example.org"))
 @click.argument("who")
 @json_option
 @in_app
@@ -107,7 +102,7 @@ def show_user(who: str, as_json: bool) -> None:
     show({**view(user), **more, "created": user.created_at}, as_json)
 
 
-@users.command("set")
+@users.command("set", epilog=example("users set ada@example.org --group staff --group editors"))
 @click.argument("who")
 @click.option("--email", help="A new address.")
 @_with_set_options
@@ -125,6 +120,8 @@ def set_user(
     as_json: bool,
 ) -> None:
     """Change a person. Given roles or groups replace all former ones; '' alone removes all."""
+    if not (email or name is not None or role_names or group_names or password_stdin or claims or verified is not None):
+        raise click.UsageError("nothing to change")
     password = _password_from_stdin() if password_stdin else None
     user = find(who)
     verified = True if email is not None and verified is None else verified
@@ -136,7 +133,7 @@ def set_user(
     show(view(user), as_json)
 
 
-@users.command("disable")
+@users.command("disable", epilog=example("users disable ada@example.org"))
 @click.argument("who")
 @yes_option
 @in_app
@@ -148,7 +145,7 @@ def disable(who: str, yes: bool) -> None:
     say(f"disabled {user.email}")
 
 
-@users.command("enable")
+@users.command("enable", epilog=example("users enable ada@example.org"))
 @click.argument("who")
 @in_app
 def enable(who: str) -> None:
@@ -158,7 +155,7 @@ def enable(who: str) -> None:
     say(f"enabled {user.email}")
 
 
-@users.command("delete")
+@users.command("delete", epilog=example("users delete ada@example.org"))
 @click.argument("who")
 @yes_option
 @in_app
@@ -171,7 +168,7 @@ def delete(who: str, yes: bool) -> None:
     say(f"deleted {email}")
 
 
-@users.command("reset-mfa")
+@users.command("reset-mfa", epilog=example("users reset-mfa ada@example.org"))
 @click.argument("who")
 @yes_option
 @in_app
@@ -181,7 +178,7 @@ def reset_mfa(who: str, yes: bool) -> None:
     refuse("this person has no second factor")
 
 
-@users.command("reset-link")
+@users.command("reset-link", epilog=example("users reset-link ada@example.org"))
 @click.argument("who")
 @json_option
 @in_app
@@ -192,42 +189,6 @@ def reset_link(who: str, as_json: bool) -> None:
         refuse("this account is disabled")
     url = recover.make_link(user)
     show({"url": url}, as_json, url)
-
-
-@click.group()
-def groups() -> None:
-    """Groups of people: create, list, delete."""
-
-
-@groups.command("create")
-@click.argument("name")
-@click.option("--title", default="", help="What people see.")
-@json_option
-@in_app
-def create_group(name: str, title: str, as_json: bool) -> None:
-    """Create a group."""
-    group_rows.create(name, title)
-    show({"name": name, "title": title or name}, as_json)
-
-
-@groups.command("list")
-@json_option
-@in_app
-def list_groups(as_json: bool) -> None:
-    """List groups."""
-    show([{"name": row["name"], "title": row["title"]} for row in group_rows.listing()], as_json)
-
-
-@groups.command("delete")
-@click.argument("name")
-@yes_option
-@in_app
-def delete_group(name: str, yes: bool) -> None:
-    """Delete a group; its people stay."""
-    confirm(f"Delete the group {name}?", yes)
-    if not group_rows.remove(name):
-        refuse(f"no such group: {name}")
-    say(f"deleted {name}")
 
 
 def view(user: user_rows.User) -> dict[str, Any]:

@@ -113,6 +113,11 @@ def _quiet() -> None:
     logging.getLogger("auth_server").setLevel(logging.ERROR)
 
 
+def example(words: str) -> str:
+    """Return an epilogue that shows how a command is called."""
+    return f"\b\nExample:\n  auth-server {words}"
+
+
 def say(text: str) -> None:
     """Tell a person something, on stderr."""
     click.echo(text, err=True)

@@ -12,7 +12,18 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from auth_server import config, create_app, jobs
 from auth_server.cli import declared
-from auth_server.cli.root import in_app, json_option, load_settings, refuse, run_in_transaction, say, show, stop
+from auth_server.cli.declaration import BadFile
+from auth_server.cli.root import (
+    example,
+    in_app,
+    json_option,
+    load_settings,
+    refuse,
+    run_in_transaction,
+    say,
+    show,
+    stop,
+)
 from auth_server.infra import schema, sealed_keys
 from auth_server.keys import keyring
 from auth_server.pages import setup as setup_pages
@@ -20,17 +31,12 @@ from auth_server.pages import setup as setup_pages
 _BLOCKING_THREADS = 4
 
 
-@click.command()
+@click.command(epilog=example("serve --port 9000"))
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on; the issuer's when not given.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes.")
 def serve(host: str, port: int | None, workers: int) -> None:
-    """Run the production server in the foreground.
-
-    \b
-    Example:
-      auth-server serve --port 9000
-    """
+    """Run the production server in the foreground."""
     if port and config.PREFIX + "ISSUER" not in os.environ:
         os.environ[config.PREFIX + "ISSUER"] = "http://localhost" + (f":{port}" if port != 80 else "")
     settings = load_settings(create=True)
@@ -43,7 +49,7 @@ def serve(host: str, port: int | None, workers: int) -> None:
     _run(host, port or _issuer_port(settings), workers)
 
 
-@click.command()
+@click.command(epilog=example("init"))
 def init() -> None:
     """Create and migrate the database and make the first signing keys; safe to repeat."""
     settings = load_settings(create=True)
@@ -51,7 +57,7 @@ def init() -> None:
     say("ready")
 
 
-@click.command("setup-link")
+@click.command("setup-link", epilog=example("setup-link --json"))
 @json_option
 @in_app
 def setup_link(as_json: bool) -> None:
@@ -76,11 +82,22 @@ def initialise(app: Flask, settings: config.Settings, *, may_migrate: bool) -> N
                 _migrate()
             run_in_transaction(make_keys)
             if settings.config_file:
-                run_in_transaction(lambda: declared.bring_about(Path(settings.config_file)))
+                _apply(Path(settings.config_file))
         except schema.SchemaTooNew as cause:
             stop(f"the database has revision {cause}, which is newer than this program; install the newer version")
         except SQLAlchemyError as cause:
             stop(f"the database cannot be opened: {type(cause).__name__}; check AUTH_SERVER_DATABASE_URL")
+
+
+def _apply(file: Path) -> None:
+    """Make the database what the file of the settings says; a mistake in it stops the start."""
+    try:
+        changes = run_in_transaction(lambda: declared.bring_about(file))
+    except BadFile as refusal:
+        stop("\n".join([f"{config.PREFIX}CONFIG_FILE: {file} is refused", *refusal.problems]))
+    for change in changes:
+        say(str(change))
+    declared.tell_next_steps(changes)
 
 
 def _migrate() -> None:

@@ -39,6 +39,11 @@ def validate(raw: Mapping[str, Any], *, defaults: bool = True) -> dict[str, Any]
     return checked
 
 
+def check(name: str, value: Any) -> Any:
+    """Return one value of a known name, checked alone; raises as `validate`."""
+    return _FIELDS[name](name, value)
+
+
 def _fill_in(values: dict[str, Any]) -> None:
     values.setdefault("grant_types", list(DEFAULT_GRANT_TYPES))
     for_people = "authorization_code" in values["grant_types"]
