@@ -32,16 +32,20 @@ def scopes_for_client(client: Client, asked: str | None, *, for_person: bool) ->
 
     Without `scope`: the registered ones without `offline_access`; for client credentials, its API scopes.
     """
-    register = apis.register()
-    possible = {scope for scope in client.scopes if scope in register.by_scope}
-    if for_person:
-        possible |= {scope for scope in client.scopes if scope in apis.IDENTITY_SCOPES}
+    possible = possible_scopes(client, for_person=for_person)
     if asked is None:
         return tuple(scope for scope in client.scopes if scope in possible and scope != "offline_access")
     granted = tuple(scope for scope in dict.fromkeys(asked.split()) if scope in possible)
     if not granted and asked.split():
         raise InvalidScope("none of the requested scopes is registered for this client")
     return granted
+
+
+def possible_scopes(client: Client, *, for_person: bool) -> frozenset[str]:
+    """Return the scopes that the client is registered for and that exist now."""
+    register = apis.register()
+    existing = {scope for scope in client.scopes if scope in register.by_scope}
+    return frozenset(existing.union(scope for scope in client.scopes if for_person and scope in apis.IDENTITY_SCOPES))
 
 
 def scopes_for_person(user_id: str, scopes: Iterable[str]) -> tuple[str, ...]:
@@ -56,14 +60,17 @@ def scopes_for_person(user_id: str, scopes: Iterable[str]) -> tuple[str, ...]:
 
 def check_resources(client: Client, named: Sequence[str]) -> tuple[Api, ...]:
     """Return the named APIs; raise `InvalidTarget` for one that the client may not use (RFC 8707 §2)."""
-    register = apis.register()
-    found = []
-    for identifier in dict.fromkeys(named):
-        api = register.by_identifier.get(identifier)
-        if api is None or not any(scope in api.scopes for scope in client.scopes):
-            raise InvalidTarget("resource names an API that this client may not use")
-        found.append(api)
-    return tuple(found)
+    found = usable_resources(client, named)
+    if {api.identifier for api in found} != set(named):
+        raise InvalidTarget("resource names an API that this client may not use")
+    return found
+
+
+def usable_resources(client: Client, identifiers: Iterable[str]) -> tuple[Api, ...]:
+    """Return those of the APIs that exist and that the client may use."""
+    register = apis.register().by_identifier
+    known = (register[identifier] for identifier in dict.fromkeys(identifiers) if identifier in register)
+    return tuple(api for api in known if any(scope in api.scopes for scope in client.scopes))
 
 
 def target(scopes: Iterable[str], named: Sequence[Api]) -> Target:

@@ -220,6 +220,16 @@ def test_another_redirect_uri_is_refused_and_spends_the_code(rp: RelyingParty, u
     assert rp.exchange(rp.code(), redirect_uri=None).status_code == 200
 
 
+def test_a_removed_redirect_uri_ends_its_codes(rp: RelyingParty) -> None:
+    """What was registered then and is not any more gets no tokens (SECURITY RU-07)."""
+    code, kept = rp.code(), rp.code()
+    factories.within(rp.app, lambda: clients.change(rp.client, {"redirect_uris": ["https://new.example.org/cb"]}))
+    for sent in (REDIRECT_URI, None):
+        asserts.is_oauth_error(rp.exchange(code, redirect_uri=sent), "invalid_grant")
+    factories.within(rp.app, lambda: clients.change(rp.client, {"redirect_uris": [REDIRECT_URI]}))
+    assert rp.exchange(kept).status_code == 200
+
+
 def test_a_loopback_code_is_bound_to_its_port(app: Flask, browser: Browser) -> None:
     """What was sent in the request counts, not what is registered."""
     rp = RelyingParty(app, browser, factories.public_client(app, redirect_uris=["http://127.0.0.1/cb"]))

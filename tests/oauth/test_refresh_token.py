@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from auth_server.access import groups
+from auth_server.access import apis, groups
 from auth_server.accounts import users
 from auth_server.clients import client as clients
 from auth_server.tokens import ending
@@ -360,6 +360,24 @@ def test_a_scope_taken_from_the_client_is_gone(rp: RelyingParty) -> None:
     refused(rp, narrower["refresh_token"], "nothing of the granted scope is allowed any more")
     factories.within(rp.app, lambda: clients.change(rp.client, {"scope": "openid email"}))
     assert rp.refresh(narrower["refresh_token"]).json["scope"] == "openid email"
+
+
+@pytest.mark.parametrize("loss", ["the client's scope", "the API"])
+def test_an_api_that_is_gone_leaves_the_rest(app: Flask, browser: Browser, loss: str) -> None:
+    """A narrower token without its scopes and audience; naming it is refused (CVE-2026-43983)."""
+    factories.api(app)
+    rp = RelyingParty(app, browser, *factories.client(app, scope="openid orders:read"))
+    first = rp.tokens(scope="openid orders:read", resource=ORDERS)
+    assert payload(first["access_token"])["aud"] == [ORDERS, "http://localhost:8421/oauth/userinfo"]
+    lose = {
+        "the client's scope": lambda: clients.change(rp.client, {"scope": "openid"}),
+        "the API": lambda: apis.remove(ORDERS),
+    }
+    factories.within(app, lose[loss])
+    second = rp.refresh(first["refresh_token"]).json
+    assert second["scope"] == "openid"
+    assert payload(second["access_token"])["aud"] == "http://localhost:8421/oauth/userinfo"
+    asserts.is_oauth_error(rp.refresh(second["refresh_token"], resource=ORDERS), "invalid_target")
 
 
 def test_a_grant_type_taken_from_the_client_is_gone(rp: RelyingParty) -> None:

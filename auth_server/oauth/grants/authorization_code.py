@@ -32,7 +32,7 @@ class AuthorizationCodeGrant(base.TokenGrant):
             _replayed(code)
             raise InvalidGrant("the code was used before", detail="code replayed: its family has ended")
         _check_life(code)
-        _check_redirect_uri(code, fields)
+        _check_redirect_uri(client, code, fields)
         check_verifier(code.code_challenge, fields.get("code_verifier"))
         refresh_token = None
         if client.may_use("refresh_token"):
@@ -74,13 +74,15 @@ def _check_life(code: Code) -> None:
         raise InvalidGrant("the authorization has ended", detail="the person is disabled")
 
 
-def _check_redirect_uri(code: Code, fields: dict[str, str]) -> None:
+def _check_redirect_uri(client: Client, code: Code, fields: dict[str, str]) -> None:
     """OAuth 2.1 §10.2: not needed any more, but when sent it must be the same."""
     sent = fields.get("redirect_uri")
     if sent is None and code.code_challenge is None:
         raise InvalidRequest("redirect_uri is missing")
     if sent is not None and sent != code.redirect_uri:
         raise InvalidGrant("redirect_uri differs from the authorization request")
+    if not client.accepts_redirect_uri(code.redirect_uri):
+        raise InvalidGrant("the redirect URI of the authorization request is not registered any more")
 
 
 def _replayed(code: Code) -> None:

@@ -79,10 +79,10 @@ def narrowed(client: Client, family: Family, asked: str | None) -> tuple[tuple[s
     named = tuple(dict.fromkeys(value for value in request.form.getlist("resource") if value))
     if not set(named) <= set(family.resources):
         raise InvalidTarget("resource was not part of the authorization request")
-    chosen = named or family.resources
-    still_allowed = set(client.scopes)
-    scopes = tuple(scope for scope in granted if scope in still_allowed)
-    scopes = policy.scopes_for_person(family.user_id, policy.narrowed_to(chosen, scopes))
+    chosen = policy.check_resources(client, named) if named else policy.usable_resources(client, family.resources)
+    still_allowed = policy.possible_scopes(client, for_person=True)
+    scopes = policy.narrowed_to([api.identifier for api in chosen], (s for s in granted if s in still_allowed))
+    scopes = policy.scopes_for_person(family.user_id, scopes)
     if family.scopes and not scopes:
         raise InvalidGrant("nothing of the granted scope is allowed any more")
-    return scopes, policy.target(scopes, policy.check_resources(client, chosen))
+    return scopes, policy.target(scopes, chosen)
