@@ -126,6 +126,34 @@ def test_prompt_consent_asks_again(rp: RelyingParty) -> None:
     assert "code" in answer_of(rp.walk(prompt="consent"))
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"prompt": "login"},
+        {"max_age": "0"},
+        {"prompt": "login consent"},
+        {"prompt": "login select_account consent", "max_age": "0"},
+        {"prompt": "select_account"},
+    ],
+    ids=str,
+)
+def test_one_sign_in_satisfies_whatever_was_demanded(rp: RelyingParty, changed: dict[str, str]) -> None:
+    """Nobody is asked twice: the login page once, the consent page once, and back."""
+    consent = sign_in(rp.browser, rp.browser.follow(rp.authorize(**changed)))
+    asserts.is_page(consent, "consent")
+    answer = rp.browser.follow(rp.browser.submit(consent, consent.request.full_path, decision="allow"))
+    assert "code" in answer_of(answer)
+    assert len(asserts.events_of(rp.app, "sign_in.succeeded")) == 1
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
+def test_other_methods_do_not_exist(rp: RelyingParty, method: str) -> None:
+    """405 or, for what could change something, the CSRF answer; never a redirect."""
+    answer = rp.browser._send(method, "/oauth/authorize", query_string=rp.request())
+    assert answer.status_code in (403, 405)
+    assert "Location" not in answer.headers
+
+
 def test_prompt_select_account_offers_the_account(rp: RelyingParty, ben: users.User) -> None:
     """The person goes on as who they are, or as somebody else."""
     ada = claims_after(rp, rp.walk())["sub"]
