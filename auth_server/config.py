@@ -9,31 +9,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
-import ipaddress
 import os
-import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
+from auth_server import values
+
 PREFIX = "AUTH_SERVER_"
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_PERIODS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 _MOST_ACCESS_TOKEN_TTL = timedelta(hours=1)
-_LEAST_SECRET_LENGTH = 32
-_ISSUER = re.compile(r"(https?)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?", re.ASCII)
-_DEFAULT_PORT = {"http": 80, "https": 443}
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-T = TypeVar("T")
-
-
-class Invalid(Exception):
-    """One wrong value; the message says what is expected."""
 
 
 class ConfigurationError(Exception):
@@ -42,124 +30,6 @@ class ConfigurationError(Exception):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
-
-
-@dataclass(frozen=True)
-class Rate:
-    """At most `count` in each `period`."""
-
-    count: int
-    period: timedelta
-
-    def __str__(self) -> str:
-        return f"{self.count} per {int(self.period.total_seconds())} second"
-
-
-def duration(text: str) -> timedelta:
-    """Parse seconds or `15m`, `12h`, `30d`."""
-    found = re.fullmatch(r"(\d{1,9})([smhd]?)", text.strip())
-    if not found:
-        raise Invalid("expected seconds or a number with s, m, h or d")
-    return timedelta(seconds=int(found[1]) * _UNITS[found[2] or "s"])
-
-
-def rate(text: str) -> Rate | None:
-    """Parse `5 per 15 minutes`; `off` is None."""
-    if text.strip() == "off":
-        return None
-    found = re.fullmatch(r"(\d{1,6}) per (?:(\d{1,4}) )?(second|minute|hour|day)s?", text.strip())
-    if not found or int(found[1]) < 1:
-        raise Invalid("expected e.g. `5 per 15 minutes`, or `off`")
-    return Rate(int(found[1]), timedelta(seconds=int(found[2] or 1) * _PERIODS[found[3]]))
-
-
-def boolean(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise Invalid("expected true or false")
-    return text == "true"
-
-
-def whole_number(least: int, most: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
-            raise Invalid(f"expected a whole number from {least} to {most}")
-        return int(text)
-
-    return parse
-
-
-def one_of(*choices: str, not_yet: tuple[str, ...] = ()) -> Callable[[str], str]:
-    """Accept the choices; those in `not_yet` are known names that this version cannot keep its word on."""
-
-    def parse(text: str) -> str:
-        if text in not_yet:
-            raise Invalid(f"`{text}` is not available in this version; possible: {', '.join(choices)}")
-        if text not in choices:
-            raise Invalid(f"possible: {', '.join(choices)}")
-        return text
-
-    return parse
-
-
-def issuer_url(text: str) -> str:
-    """Accept the issuer: no path, no trailing slash; https unless the host is loopback (RFC 8414 §2)."""
-    if text != text.lower():
-        raise Invalid("expected lower case")
-    found = _ISSUER.fullmatch(text)
-    if not found:
-        raise Invalid("expected an address with scheme and host, no path and no trailing slash")
-    scheme, port = found[1], int(found[2] or 0)
-    if port > 65535 or port == _DEFAULT_PORT[scheme]:
-        raise Invalid("expected another port, or none: browsers leave out 80 for http and 443 for https")
-    if scheme == "http" and not is_loopback(_hostname(text)):
-        raise Invalid("expected https: plain http is for localhost only")
-    return text
-
-
-def _hostname(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError as cause:
-        raise Invalid("expected a host name or an address") from cause
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name means this machine: `localhost` or a loopback address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def networks(text: str) -> tuple[Network, ...]:
-    try:
-        return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
-    except ValueError as cause:
-        raise Invalid("expected addresses or networks, e.g. 127.0.0.1,10.0.0.0/8") from cause
-
-
-def names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def database_url(text: str) -> str:
-    if not re.match(r"sqlite:///.+|postgresql\+psycopg://.+", text):
-        raise Invalid("expected sqlite:///path or postgresql+psycopg://user:password@host/name")
-    return text
-
-
-def secret(text: str) -> str:
-    if len(text) < _LEAST_SECRET_LENGTH or len(set(text)) < 10:
-        raise Invalid(
-            f"expected at least {_LEAST_SECRET_LENGTH} random characters, e.g. from `openssl rand -base64 48`"
-        )
-    return text
-
-
-def text(value: str) -> str:
-    return value
 
 
 def setting(parse: Callable[[str], Any], default: Any, doc: str, example: str = "") -> Any:
@@ -171,84 +41,108 @@ class Settings:
     """What the operator decides. Durations are `timedelta`."""
 
     issuer: str = setting(
-        issuer_url, "http://localhost:8421", "Public address; decides every absolute URL.", "https://id.example.org"
+        values.issuer_url,
+        "http://localhost:8421",
+        "Public address; decides every absolute URL.",
+        "https://id.example.org",
     )
     instance_path: Path = setting(Path, Path("instance"), "Folder of everything local.", "/var/lib/auth-server")
-    database_url: str = setting(database_url, "", "SQLite file or PostgreSQL.", "postgresql+psycopg://auth:…@db/auth")
+    database_url: str = setting(
+        values.database_url, "", "SQLite file or PostgreSQL.", "postgresql+psycopg://auth:…@db/auth"
+    )
     redis_url: str = setting(
-        text, "", "Shared cache and limits; the database stays the truth.", "redis://127.0.0.1:6379/0"
+        values.text, "", "Shared cache and limits; the database stays the truth.", "redis://127.0.0.1:6379/0"
     )
-    secret_key: str = setting(secret, "", "Master secret; made once in the instance folder.")
-    secret_key_previous: str = setting(secret, "", "Still opens what was sealed before a change of SECRET_KEY.")
-    config_file: str = setting(text, "", "TOML applied at the start, see `apply`.", "/etc/auth-server.toml")
+    secret_key: str = setting(values.secret, "", "Master secret; made once in the instance folder.")
+    secret_key_previous: str = setting(values.secret, "", "Still opens what was sealed before a change of SECRET_KEY.")
+    config_file: str = setting(values.text, "", "TOML applied at the start, see `apply`.", "/etc/auth-server.toml")
     mail_url: str = setting(
-        text, "", "Where mail goes; default: the outbox folder.", "smtps://user:password@mail.example.org:465"
+        values.text, "", "Where mail goes; default: the outbox folder.", "smtps://user:password@mail.example.org:465"
     )
-    mail_from: str = setting(text, "", "Sender of mail.", "auth@example.org")
-    access_token_ttl: timedelta = setting(duration, timedelta(minutes=15), "Life of access tokens, at most 1h.", "15m")
+    mail_from: str = setting(values.text, "", "Sender of mail.", "auth@example.org")
+    access_token_ttl: timedelta = setting(
+        values.duration, timedelta(minutes=15), "Life of access tokens, at most 1h.", "15m"
+    )
     refresh_token_ttl: timedelta = setting(
-        duration, timedelta(days=30), "Life of a family, from the sign-in on.", "30d"
+        values.duration, timedelta(days=30), "Life of a family, from the sign-in on.", "30d"
     )
     refresh_token_idle_ttl: timedelta = setting(
-        duration, timedelta(days=14), "An unused refresh token dies then.", "14d"
+        values.duration, timedelta(days=14), "An unused refresh token dies then.", "14d"
     )
     refresh_token_grace: timedelta = setting(
-        duration, timedelta(0), "How long a just-rotated token gets the same successor.", "10"
+        values.duration, timedelta(0), "How long a just-rotated token gets the same successor.", "10"
     )
     refresh_reuse_revokes: str = setting(
-        one_of("family", "user"), "family", "What ends when a refresh token is reused.", "family"
+        values.one_of("family", "user"), "family", "What ends when a refresh token is reused.", "family"
     )
-    session_idle_ttl: timedelta = setting(duration, timedelta(hours=1), "An unused session ends then.", "1h")
-    session_absolute_ttl: timedelta = setting(duration, timedelta(hours=12), "Every session ends then.", "12h")
+    session_idle_ttl: timedelta = setting(values.duration, timedelta(hours=1), "An unused session ends then.", "1h")
+    session_absolute_ttl: timedelta = setting(values.duration, timedelta(hours=12), "Every session ends then.", "12h")
     remember_ttl: timedelta = setting(
-        duration, timedelta(days=30), "`Keep me signed in`, counted from the last use.", "30d"
+        values.duration, timedelta(days=30), "`Keep me signed in`, counted from the last use.", "30d"
     )
-    login_rate_limit: Rate | None = setting(
-        rate, Rate(5, timedelta(minutes=15)), "Failed sign-ins per account and per address.", "5 per 15 minutes"
+    login_rate_limit: values.Rate | None = setting(
+        values.rate,
+        values.Rate(5, timedelta(minutes=15)),
+        "Failed sign-ins per account and per address.",
+        "5 per 15 minutes",
     )
-    endpoint_rate_limit: Rate | None = setting(
-        rate, Rate(60, timedelta(minutes=1)), "Refused requests to machine endpoints.", "60 per minute"
+    endpoint_rate_limit: values.Rate | None = setting(
+        values.rate, values.Rate(60, timedelta(minutes=1)), "Refused requests to machine endpoints.", "60 per minute"
     )
-    create_rate_limit: Rate | None = setting(
-        rate, Rate(60, timedelta(minutes=1)), "Requests of strangers that create rows.", "60 per minute"
+    create_rate_limit: values.Rate | None = setting(
+        values.rate, values.Rate(60, timedelta(minutes=1)), "Requests of strangers that create rows.", "60 per minute"
     )
-    password_min_length: int = setting(whole_number(8, 128), 15, "Shortest new password.", "15")
-    bcrypt_rounds: int = setting(whole_number(4, 16), 12, "Cost of password hashes; below 12 only on loopback.", "12")
-    mfa: str = setting(one_of("off", "optional", not_yet=("required",)), "optional", "Second factor.", "optional")
+    password_min_length: int = setting(values.whole_number(8, 128), 15, "Shortest new password.", "15")
+    bcrypt_rounds: int = setting(
+        values.whole_number(4, 16), 12, "Cost of password hashes; below 12 only on loopback.", "12"
+    )
+    mfa: str = setting(
+        values.one_of("off", "optional", not_yet=("required",)), "optional", "Second factor.", "optional"
+    )
     signup: str = setting(
-        one_of("closed", not_yet=("open", "invite", "domain")), "closed", "Who may open an account.", "closed"
+        values.one_of("closed", not_yet=("open", "invite", "domain")), "closed", "Who may open an account.", "closed"
     )
-    signup_domains: tuple[str, ...] = setting(names, (), "Domains for SIGNUP=domain.", "example.org")
-    registration: str = setting(one_of("off", not_yet=("token", "open")), "off", "Dynamic client registration.", "off")
+    signup_domains: tuple[str, ...] = setting(values.names, (), "Domains for SIGNUP=domain.", "example.org")
+    registration: str = setting(
+        values.one_of("off", not_yet=("token", "open")), "off", "Dynamic client registration.", "off"
+    )
     client_id_metadata: str = setting(
-        one_of("on", "off"), "on", "Client ID Metadata Documents (not in this version).", "on"
+        values.one_of("on", "off"), "on", "Client ID Metadata Documents (not in this version).", "on"
     )
-    client_id_metadata_hosts: tuple[str, ...] = setting(names, (), "Hosts whose documents are accepted.", "example.org")
-    require_par: bool = setting(boolean, False, "Pushed authorization requests only (not in this version).", "false")
-    key_rotation_interval: timedelta = setting(duration, timedelta(days=90), "Scheduled key rotation.", "90d")
-    jwks_max_age: timedelta = setting(duration, timedelta(minutes=15), "Cache time of the key set.", "15m")
+    client_id_metadata_hosts: tuple[str, ...] = setting(
+        values.names, (), "Hosts whose documents are accepted.", "example.org"
+    )
+    require_par: bool = setting(
+        values.boolean, False, "Pushed authorization requests only (not in this version).", "false"
+    )
+    key_rotation_interval: timedelta = setting(values.duration, timedelta(days=90), "Scheduled key rotation.", "90d")
+    jwks_max_age: timedelta = setting(values.duration, timedelta(minutes=15), "Cache time of the key set.", "15m")
     status_list_ttl: timedelta = setting(
-        duration, timedelta(seconds=10), "Cache time of status lists (not in this version).", "10"
+        values.duration, timedelta(seconds=10), "Cache time of status lists (not in this version).", "10"
     )
-    trusted_proxies: tuple[Network, ...] = setting(
-        networks, (), "Whose X-Forwarded-* headers are believed.", "127.0.0.1,10.0.0.0/8"
+    trusted_proxies: tuple[values.Network, ...] = setting(
+        values.networks, (), "Whose X-Forwarded-* headers are believed.", "127.0.0.1,10.0.0.0/8"
     )
-    outbound_ca_file: str = setting(text, "", "Extra CA bundle for the server's own requests.", "/etc/ssl/internal.pem")
+    outbound_ca_file: str = setting(
+        values.text, "", "Extra CA bundle for the server's own requests.", "/etc/ssl/internal.pem"
+    )
     outbound_allow_hosts: tuple[str, ...] = setting(
-        names, (), "Hosts exempt from the private-address block.", "intranet.example.org"
+        values.names, (), "Hosts exempt from the private-address block.", "intranet.example.org"
     )
-    metrics_token: str = setting(text, "", "Bearer token of /metrics (not in this version).")
-    metrics_bind: str = setting(text, "", "Own address of /metrics (not in this version).", "127.0.0.1:9464")
+    metrics_token: str = setting(values.text, "", "Bearer token of /metrics (not in this version).")
+    metrics_bind: str = setting(values.text, "", "Own address of /metrics (not in this version).", "127.0.0.1:9464")
     log_level: str = setting(
-        one_of("debug", "info", "warning", "error"), "info", "Least severe line that is logged.", "info"
+        values.one_of("debug", "info", "warning", "error"), "info", "Least severe line that is logged.", "info"
     )
     log_format: str = setting(
-        one_of("auto", "json", "text"), "auto", "auto: readable on a terminal, JSON elsewhere.", "auto"
+        values.one_of("auto", "json", "text"), "auto", "auto: readable on a terminal, JSON elsewhere.", "auto"
     )
-    audit_retention: timedelta = setting(duration, timedelta(days=400), "How long audit events are kept.", "400d")
-    geoip_file: str = setting(text, "", "Offline country database (not in this version).")
+    audit_retention: timedelta = setting(
+        values.duration, timedelta(days=400), "How long audit events are kept.", "400d"
+    )
+    geoip_file: str = setting(values.text, "", "Offline country database (not in this version).")
     backup_path: str = setting(
-        text, "", "Folder of snapshots; default: `backups` in the instance folder.", "/var/backups/auth"
+        values.text, "", "Folder of snapshots; default: `backups` in the instance folder.", "/var/backups/auth"
     )
 
     @property
@@ -262,7 +156,7 @@ class Settings:
 
     @property
     def on_loopback(self) -> bool:
-        return is_loopback(urlsplit(self.issuer).hostname or "")
+        return values.is_loopback(urlsplit(self.issuer).hostname or "")
 
     def url(self, path: str) -> str:
         """Return the absolute URL of a path of ours."""
@@ -283,16 +177,16 @@ def from_env(environ: Mapping[str, str] = os.environ, *, create: bool = False) -
 
     With `create`, the instance folder and its master secret are made when missing: only `init` and `serve` do that.
     """
-    values, problems = _parse_all(environ)
-    folder: Path = values.setdefault("instance_path", default_instance_path())
+    found, problems = _parse_all(environ)
+    folder: Path = found.setdefault("instance_path", default_instance_path())
     if create and not problems:
-        _create_instance(folder, with_secret="secret_key" not in values)
-    if "secret_key" not in values:
-        values["secret_key"] = _stored_secret(folder, problems)
-    if "issuer" not in values:
-        values["issuer"] = _remembered_issuer(folder, problems)
-    values.setdefault("database_url", f"sqlite:///{(folder / 'auth-server.db').absolute()}")
-    settings = Settings(**values)
+        _create_instance(folder, with_secret="secret_key" not in found)
+    if "secret_key" not in found:
+        found["secret_key"] = _stored_secret(folder, problems)
+    if "issuer" not in found:
+        found["issuer"] = _remembered_issuer(folder, problems)
+    found.setdefault("database_url", f"sqlite:///{(folder / 'auth-server.db').absolute()}")
+    settings = Settings(**found)
     problems += _problems_between(settings)
     if problems:
         raise ConfigurationError(problems)
@@ -301,7 +195,7 @@ def from_env(environ: Mapping[str, str] = os.environ, *, create: bool = False) -
 
 def _parse_all(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
     fields = {PREFIX + f.name.upper(): f for f in dataclasses.fields(Settings)}
-    values: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     problems: list[str] = []
     for name in sorted(environ):
         if not name.startswith(PREFIX):
@@ -315,11 +209,11 @@ def _parse_all(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
             continue
         try:
             raw = environ[name] if plain == name else _file_text(environ[name])
-            values[fields[plain].name] = fields[plain].metadata["parse"](raw)
-        except Invalid as problem:
+            found[fields[plain].name] = fields[plain].metadata["parse"](raw)
+        except values.Invalid as problem:
             example = fields[plain].metadata["example"]
             problems.append(f"{name}: {problem}" + (f" (example: {example})" if example else ""))
-    return values, problems
+    return found, problems
 
 
 def _nearest(name: str, known: Mapping[str, object]) -> str:
@@ -331,7 +225,7 @@ def _file_text(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as cause:
-        raise Invalid(f"cannot read {path}") from cause
+        raise values.Invalid(f"cannot read {path}") from cause
 
 
 def _problems_between(settings: Settings) -> list[str]:
@@ -383,8 +277,8 @@ def _remembered_issuer(folder: Path, problems: list[str]) -> str:
     if not path.is_file():
         return "http://localhost:8421"
     try:
-        return issuer_url(path.read_text(encoding="utf-8").strip())
-    except Invalid as problem:
+        return values.issuer_url(path.read_text(encoding="utf-8").strip())
+    except values.Invalid as problem:
         problems.append(f"{PREFIX}ISSUER: remembered in {path}: {problem}")
         return ""
 

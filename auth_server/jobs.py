@@ -14,12 +14,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from auth_server import config
 from auth_server.accounts import sessions
-from auth_server.config import Rate
 from auth_server.database import db
 from auth_server.infra import audit, events, limits, once
 from auth_server.keys import keyring
 from auth_server.oauth import authorization_request
 from auth_server.tokens import opaque, revocations, store
+from auth_server.values import Rate
 
 log = logging.getLogger("auth_server.jobs")
 _ONE_RUN = Rate(1, timedelta(minutes=1))

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from auth_server.config import is_loopback
 from auth_server.errors import InvalidClientMetadata, InvalidRedirectUri
+from auth_server.values import is_loopback
 
 GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials")
 AUTH_METHODS = ("client_secret_basic", "client_secret_post", "none")

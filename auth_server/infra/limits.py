@@ -15,9 +15,9 @@ from sqlalchemy import Integer, String, case, delete, literal, or_, select, upda
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_server import database
-from auth_server.config import Rate
 from auth_server.database import Base, Moment
 from auth_server.infra import clock
+from auth_server.values import Rate
 
 
 class Bucket(Base):

@@ -9,11 +9,11 @@ from flask import Response, render_template, request
 
 from auth_server.access import apis, consents
 from auth_server.accounts.sessions import Session
-from auth_server.config import is_loopback
 from auth_server.errors import AccessDenied, PageError
 from auth_server.infra.events import Event, record
 from auth_server.oauth import authorization_request
 from auth_server.oauth.authorization_request import AuthorizationRequest, Refused
+from auth_server.values import is_loopback
 from auth_server.web import guards
 from auth_server.web.i18n import gettext as _
 

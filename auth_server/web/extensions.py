@@ -13,7 +13,7 @@ from flask import Flask, Response, request
 from flask_limiter import Limiter
 from flask_limiter.errors import RateLimitExceeded
 
-from auth_server import config
+from auth_server import config, values
 from auth_server.accounts.sign_in import address_bucket
 from auth_server.errors import PageError, TemporarilyUnavailable
 from auth_server.infra import events
@@ -32,7 +32,7 @@ def make_limiter(settings: config.Settings) -> Limiter:
     return Limiter(_address, strategy="fixed-window", swallow_errors=False, **options)
 
 
-def limit_refused(limiter: Limiter, rate: config.Rate | None) -> Callable[[Any], Any]:
+def limit_refused(limiter: Limiter, rate: values.Rate | None) -> Callable[[Any], Any]:
     """Limit refused requests to a machine endpoint, per address; never per client, whom strangers could shut out.
 
     A count per (client, address) at the same rate would never be reached first, so it is not kept.
@@ -42,7 +42,7 @@ def limit_refused(limiter: Limiter, rate: config.Rate | None) -> Callable[[Any],
     return limiter.shared_limit(str(rate), "refused", key_func=_address, deduct_when=_was_refused)  # type: ignore[no-any-return]
 
 
-def limit_created(limiter: Limiter, rate: config.Rate | None) -> Callable[[Any], Any]:
+def limit_created(limiter: Limiter, rate: values.Rate | None) -> Callable[[Any], Any]:
     """Limit requests of strangers that create rows, per address."""
     if rate is None:
         return lambda view: view

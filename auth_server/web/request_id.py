@@ -7,7 +7,7 @@ import secrets
 
 from flask import Flask, Response, request
 
-from auth_server import config
+from auth_server import config, values
 from auth_server.infra import events
 from auth_server.infra.events import Context
 
@@ -54,7 +54,7 @@ def client_address() -> str:
     return peer
 
 
-def _is_within(address: str, networks: tuple[config.Network, ...]) -> bool:
+def _is_within(address: str, networks: tuple[values.Network, ...]) -> bool:
     return _is_address(address) and any(ipaddress.ip_address(address) in network for network in networks)
 
 

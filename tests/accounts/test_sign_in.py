@@ -13,7 +13,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from auth_server.accounts import sign_in, users
-from auth_server.config import Rate
+from auth_server.values import Rate
 from tests.support import asserts, factories
 from tests.support.browser import Browser, Page
 

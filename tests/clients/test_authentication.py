@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from auth_server import config
+from auth_server import config, values
 from auth_server.clients import authentication
 from auth_server.clients import client as clients
 from auth_server.clients.client import Client
@@ -256,7 +256,7 @@ def test_the_gate_says_how_a_client_proved_itself(domain: None, app: Flask) -> N
 
 def test_guessing_is_limited_by_address_not_by_client(make_app: Callable[..., Flask]) -> None:
     """429 for the guesser; the client itself goes on from elsewhere (OAuth 2.1 §2.4.1, CONTRACT 9)."""
-    app = make_app(endpoint_rate_limit=config.Rate(5, timedelta(minutes=1)))
+    app = make_app(endpoint_rate_limit=values.Rate(5, timedelta(minutes=1)))
     client, secret = factories.service(app)
     machine = app.test_client(use_cookies=False)
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from auth_server import config
-from auth_server.config import ConfigurationError, Rate, Settings
+from auth_server import config, values
+from auth_server.config import ConfigurationError, Settings
+from auth_server.values import Rate
 
 SECRET = "0123456789-abcdefghijklmnopqrstuvwxyz"
 FREE_TEXT = {
@@ -185,7 +186,7 @@ def test_access_tokens_live_at_most_an_hour(tmp_path: Path, value: str, good: bo
 )
 def test_durations_are_seconds_or_units(text: str, seconds: int) -> None:
     """Both spellings of CONTRACT 2 mean the same."""
-    assert config.duration(text) == timedelta(seconds=seconds)
+    assert values.duration(text) == timedelta(seconds=seconds)
 
 
 def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from auth_server.config import Rate
 from auth_server.database import db
 from auth_server.infra import limits
 from auth_server.infra.limits import Bucket
+from auth_server.values import Rate
 from tests.support import factories
 
 THREE = Rate(3, timedelta(minutes=15))

@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from auth_server.config import Rate
+from auth_server.values import Rate
 from tests.support import asserts, factories
 from tests.support.browser import Browser
 from tests.support.rp import RelyingParty, basic, bearer

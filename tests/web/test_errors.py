@@ -15,8 +15,8 @@ from werkzeug.test import TestResponse
 
 from auth_server.clients import client as clients
 from auth_server.clients.client import Client
-from auth_server.config import Rate
 from auth_server.tokens import ending
+from auth_server.values import Rate
 from tests.support import asserts, factories
 from tests.support.browser import Browser, Page
 from tests.support.rp import RelyingParty

@@ -14,9 +14,9 @@ from sqlalchemy.engine import make_url
 from werkzeug.test import TestResponse
 
 from auth_server.accounts import users
-from auth_server.config import Rate
 from auth_server.database import db
 from auth_server.pages import recover
+from auth_server.values import Rate
 from tests.support import asserts, factories
 from tests.support.browser import Browser, Page
 from tests.support.database import dump, failing
