@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from threading import Barrier
 
 import pytest
 from flask import Flask
@@ -271,25 +269,6 @@ def test_two_people_at_once_get_their_own(rp: RelyingParty, ada: users.User, ben
     assert (adas_token["sub"], adas_token["nonce"]) == (ada.id, "adas")
     assert (bens_token["sub"], bens_token["nonce"]) == (ben.id, "bens")
     assert adas_token["sid"] != bens_token["sid"]
-
-
-def test_one_of_many_parallel_redemptions_succeeds(rp: RelyingParty) -> None:
-    """One conditional UPDATE decides (GHSA-7w99-5wm4-3g79); the losers count as a replay, so the family ends."""
-    code = rp.code()
-    start = Barrier(8)
-
-    def redeem(_number: int) -> tuple[int, dict[str, str]]:
-        own = RelyingParty(rp.app, rp.browser, rp.client, rp.secret)
-        start.wait()
-        response = own.exchange(code, code_verifier=rp.verifier)
-        return response.status_code, response.json
-
-    with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(redeem, range(8)))
-    assert sorted(status for status, _body in answers) == [200] + [400] * 7
-    assert {body["error"] for status, body in answers if status == 400} == {"invalid_grant"}
-    (winner,) = [body for status, body in answers if status == 200]
-    assert rp.userinfo(winner["access_token"]).status_code == 401
 
 
 def test_a_code_needs_the_code_parameter(rp: RelyingParty) -> None:
