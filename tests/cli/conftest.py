@@ -17,6 +17,8 @@ from click.testing import CliRunner
 from auth_server.cli.root import root
 from tests.conftest import SECRET_KEY
 
+PROGRAM = (sys.executable, "-c", "from auth_server.cli import main; main()")
+
 
 @dataclass(frozen=True)
 class Done:
@@ -70,7 +72,7 @@ def program(environment: dict[str, str]) -> Run:
     def run(*words: str, given: str = "", code: int = 0, **changed: str) -> Done:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AUTH_SERVER_")}
         done = subprocess.run(
-            [sys.executable, "-c", "from auth_server.cli import main; main()", *words],
+            [*PROGRAM, *words],
             input=given,
             capture_output=True,
             text=True,

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import subprocess
 from pathlib import Path
 
+import bcrypt
 import pytest
+from flask import Flask
 
-from tests.cli.conftest import Run
+from tests.cli.conftest import PROGRAM, Run
+from tests.support import asserts, factories
+from tests.support.browser import Browser
+from tests.support.rp import basic
 
 SECRET = "a-secret-of-more-than-32-characters-0123"
 FILE = """
@@ -39,6 +47,7 @@ password = { file = "PASSWORD_FILE" }
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the file, with its secrets in place."""
     monkeypatch.setenv("GRAFANA_SECRET", SECRET)
+    monkeypatch.setenv("SHORT_PASSWORD", "too short")
     password = tmp_path / "password"
     password.write_text("correct horse battery staple\n")
     found = tmp_path / "auth-server.toml"
@@ -107,12 +116,21 @@ def test_prune_deletes_only_what_apply_made(run: Run, file: Path) -> None:
 
 
 def test_every_problem_is_told_with_its_line(run: Run, file: Path) -> None:
-    """All at once, and nothing is changed."""
+    """All at once and in order, what the database refuses too; nothing is changed."""
     text = file.read_text().replace("first_party", "first_pary").replace("[role.support]", "[roll.support]")
-    file.write_text(text.replace('{ env = "GRAFANA_SECRET" }', '"in the clear, which is wrong"'))
-    lines = run("apply", str(file), code=1).err.strip().splitlines()
-    assert f"{file}:7: client.grafana has an unknown key: first_pary" in lines
-    assert any(f"{file}:16: no such table: roll" in line for line in lines)
+    text = text.replace('{ env = "GRAFANA_SECRET" }', '"in the clear, which is wrong"')
+    text = text.replace('["https://grafana.example.org/login/generic_oauth"]', '[\n  "http://grafana.example.org",\n]')
+    file.write_text(text.replace('groups   = ["staff"]', 'groups   = ["nobody"]'))
+    done = run("apply", str(file), "--json", code=1)
+    assert [line.removeprefix(str(file)) for line in done.err.strip().splitlines()] == [
+        ":4: client.grafana: redirect_uris: plain http is for localhost and loopback addresses only",
+        ':8: client.grafana: client_secret: a secret is { env = "NAME" }, { file = "/path" } or { hash = "…" }, '
+        "never in the clear",
+        ":9: client.grafana: first_pary: no such key; did you mean first_party?",
+        ":18: roll: no such table; did you mean role?",
+        ":24: user.ada@example.org: no such group: nobody",
+    ]
+    assert done.out == ""
     assert run("groups", "list", "--json").json == []
 
 
@@ -125,13 +143,35 @@ def test_every_problem_is_told_with_its_line(run: Run, file: Path) -> None:
         ('{ env = "GRAFANA_SECRET" }', '{ hash = "md5:abc" }', "sha256"),
         ("https://grafana.example.org/login", "http://grafana.example.org/login", "plain http"),
         ('groups   = ["staff"]', 'groups   = ["nobody"]', "no such group"),
-        ("[group.staff]", "[provider.google]\nissuer = 'x'\n[group.staff]", "not available"),
+        ("[group.staff]", "[provider.google]\nissuer = 'x'\n[group.staff]", ":13: provider: sign-in through another"),
         ("[group.staff]", "[group.staff", "Expected"),
+        ("[group.staff]", "[[group]]", 'tables of the form [group."id"]'),
+        ('"Staff"', "5", ":14: group.staff: name: expected a text"),
+        ('"Staff"', '"Sta\\u0000ff"', "control characters"),
+        ('"Staff"', f'"{"x" * 201}"', "at most 200 characters"),
+        ('scopes = ["orders:read"]', 'scopes = "orders:read"', ":17: role.support: scopes: expected a list"),
+        ('scopes = ["orders:read"]', 'scopes = ["orders read"]', "without spaces"),
+        ("[role.support]", "[role.administrator]", "not possible for a role"),
+        ('"Orders"', '"Orders"\ntoken_ttl = "5m"', "expected seconds"),
+        ('"Orders"', '"Orders"\ntoken_ttl = 7200', "30 to 3600"),
+        ('"Orders"', '"Orders"\nalg = "HS256"', "RS256, ES256, EdDSA"),
+        ('"Read your orders"', "1", "a title for each scope"),
+        ("first_party   = true", 'first_party   = "yes"', "expected true or false"),
+        ("first_party   = true", 'token_endpoint_auth_method = "none"', "a public client has none"),
+        ('"Ada"', '"Ada"\nverified = "no"', "expected true or false"),
+        ('"Ada"', '"Ada"\nclaims = { birthdate = 1815-12-10 }', ":22: user.ada@example.org: a JSON value"),
+        ('"Ada"', '"Ada"\nclaims = { email = "eve@example.org" }', "cannot be set freely"),
+        ('"Ada"', '"Ada"\nroles = ["king"]', "no such role: king"),
+        ('"Ada"', '"Ada"\n[user."ADA@example.org"]', "this address already"),
+        ("{ file =", "{ fle =", "env, file or hash"),
+        ("{ file =", '{ hash = "plain text" }\n# ', "bcrypt"),
+        ("{ file =", '{ env = "SHORT_PASSWORD" }\n# ', "at least 15 characters"),
     ],
 )
 def test_a_wrong_file_changes_nothing(run: Run, file: Path, old: str, new: str, word: str) -> None:
-    """Exit 1 and one transaction: all or nothing."""
+    """Exit 1 and one transaction: all or nothing; the right file beside it is taken."""
     good = file.read_text()
+    assert good.count(old) == 1
     file.write_text(good.replace(old, new))
     assert word in run("apply", str(file), code=1).err
     assert run("groups", "list", "--json").json == []
@@ -139,7 +179,171 @@ def test_a_wrong_file_changes_nothing(run: Run, file: Path, old: str, new: str, 
     run("apply", str(file))
 
 
+ROBOT = """
+[client.robot]
+grant_types   = ["client_credentials"]
+scope         = "orders:read"
+client_secret = SECRET
+
+[api."https://orders.example.org"]
+scopes = { "orders:read" = "Read your orders" }
+secret = SECRET
+"""
+SOURCES = ['{ env = "ROBOT_SECRET" }', '{ file = "FOLDER/secret" }', '{ hash = "sha256:DIGEST" }']
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=["env", "file", "hash"])
+def test_a_declared_secret_opens_the_door(
+    app: Flask, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    """From each source, for a client and for an API's credentials; another secret does not."""
+    monkeypatch.setenv("ROBOT_SECRET", SECRET)
+    (tmp_path / "secret").write_text(SECRET + "\n")
+    source = source.replace("FOLDER", str(tmp_path)).replace("DIGEST", hashlib.sha256(SECRET.encode()).hexdigest())
+    file = tmp_path / "robot.toml"
+    file.write_text(ROBOT.replace("SECRET", source))
+    done = run("apply", str(file))
+    assert SECRET not in done.out + done.err
+    assert done.err == ""
+
+    fields = {"grant_type": "client_credentials"}
+    granted = app.test_client().post("/oauth/token", data=fields, headers=basic("robot", SECRET))
+    assert granted.status_code == 200, granted.text
+    refused = app.test_client().post("/oauth/token", data=fields, headers=basic("robot", SECRET[::-1]))
+    asserts.is_oauth_error(refused, "invalid_client", 401)
+
+    api = run("apis", "list", "--json").json[0]
+    asked = {"token": granted.json["access_token"]}
+    answer = app.test_client().post("/oauth/introspect", data=asked, headers=basic(api["client_id"], SECRET))
+    assert answer.json["active"] is True
+    refused = app.test_client().post("/oauth/introspect", data=asked, headers=basic(api["client_id"], SECRET[::-1]))
+    asserts.is_oauth_error(refused, "invalid_client", 401)
+
+
+def test_a_declared_password_signs_in(app: Flask, run: Run, file: Path) -> None:
+    """In the clear from outside, or as a bcrypt string of another server."""
+    factories.person(app, "root@example.org", roles=["administrator"])  # without one every page leads to set-up
+    hashed = bcrypt.hashpw(b"moved from another server", bcrypt.gensalt(4)).decode()
+    hash_only = f'[user."eve@example.org"]\npassword = {{ hash = "{hashed}" }}\n[user."ben@example.org"]\n'
+    file.write_text(file.read_text() + hash_only)
+    run("apply", str(file))
+    for email, password in (
+        ("ada@example.org", "correct horse battery staple"),
+        ("eve@example.org", "moved from another server"),
+    ):
+        assert Browser(app).sign_in(email, password).status_code == 303
+        assert Browser(app).sign_in(email, password + "x").status_code == 401
+    assert Browser(app).sign_in("ben@example.org", hashed).status_code == 401
+
+
+def test_a_password_that_the_person_changed_stays(app: Flask, run: Run, file: Path) -> None:
+    """The file sets the first one only."""
+    factories.person(app, "root@example.org", roles=["administrator"])
+    run("apply", str(file))
+    run("users", "set", "ada@example.org", "--password-stdin", given="another horse, another staple\n")
+    assert run("apply", str(file)).out.strip() == "nothing to change"
+    assert Browser(app).sign_in("ada@example.org", "another horse, another staple").status_code == 303
+    assert Browser(app).sign_in("ada@example.org", "correct horse battery staple").status_code == 401
+
+
+def test_what_the_file_does_not_name_of_a_person_stays(run: Run, file: Path) -> None:
+    """Groups and roles named by the file are made so; claims are joined."""
+    run("groups", "create", "editors")
+    run("apply", str(file))
+    run("users", "set", "ada@example.org", "--group", "editors", "--claim", 'zoneinfo="Europe/Berlin"')
+    file.write_text(file.read_text() + 'claims = { locale = "de" }\nroles = ["developer"]\nverified = false\n')
+    line = "change user ada@example.org (claims, verified, groups, roles)"
+    assert run("apply", str(file)).out.strip() == line
+    ada = run("users", "show", "ada@example.org", "--json").json
+    assert (ada["groups"], ada["verified"]) == (["staff"], False)
+    assert ada["claims"] == {"zoneinfo": "Europe/Berlin", "locale": "de"}
+    assert ada["roles"] == ["developer", "support"]
+    assert run("apply", str(file)).out.strip() == "nothing to change"
+
+
+def test_an_api_and_a_role_follow_the_file(run: Run, file: Path) -> None:
+    """Each field is compared; a field that left the file goes back to its default."""
+    run("apply", str(file))
+    text = file.read_text()
+    file.write_text(text.replace('"Orders"', '"Orders"\ntoken_format = "opaque"\ntoken_ttl = 60'))
+    assert run("apply", str(file)).out.strip() == "change api https://orders.example.org (token_format, token_ttl)"
+    assert run("apis", "list", "--json").json[0]["token_ttl"] == 60
+    file.write_text(text.replace('scopes = ["orders:read"]', 'scopes = ["orders:read", "orders:write"]'))
+    assert run("apply", str(file)).out.splitlines() == [
+        "change role support (scopes)",
+        "change api https://orders.example.org (token_format, token_ttl)",
+    ]
+    assert run("apis", "list", "--json").json[0]["token_ttl"] is None
+    assert run("apply", str(file)).out.strip() == "nothing to change"
+
+
+def test_hand_made_things_are_taken_over_and_never_pruned(run: Run, tmp_path: Path) -> None:
+    """`--prune` deletes only what an earlier apply made (CONTRACT 3)."""
+    metadata = '{"client_id": "wiki", "redirect_uris": ["https://wiki.example.org/cb"]}'
+    run("clients", "create", "--metadata", "-", given=metadata)
+    file = tmp_path / "wiki.toml"
+    file.write_text('[client.wiki]\nredirect_uris = ["https://wiki.example.org/cb"]\nclient_name = "Wiki"\n')
+    assert run("apply", str(file)).out.strip() == "change client wiki (client_name)"
+    file.write_text("")
+    assert run("apply", str(file), "--prune").out.strip() == "nothing to change"
+    assert [row["client_id"] for row in run("clients", "list", "--json").json] == ["wiki"]
+
+
+def test_a_scope_may_move_to_another_api(run: Run, file: Path) -> None:
+    """What is pruned gives way to what is new; without `--prune` the scope belongs to the old one."""
+    run("apply", str(file))
+    file.write_text(file.read_text().replace("https://orders.example.org", "https://shop.example.org"))
+    assert "belongs to https://orders.example.org" in run("apply", str(file), code=1).err
+    assert run("apply", str(file), "--prune", "--dry-run", code=10).out.splitlines() == [
+        "delete api https://orders.example.org",
+        "create api https://shop.example.org",
+    ]
+    assert run("apis", "list", "--json").json[0]["identifier"] == "https://orders.example.org"
+    run("apply", str(file), "--prune", "--yes")
+    assert [row["identifier"] for row in run("apis", "list", "--json").json] == ["https://shop.example.org"]
+
+
+def test_without_a_declared_secret_it_says_how_to_get_one(run: Run, file: Path) -> None:
+    """No secret is made up that nobody can read; a dry run, which makes nothing, says nothing."""
+    file.write_text(file.read_text().replace("client_secret = ", "# "))
+    assert run("apply", str(file), "--dry-run", code=10).err == ""
+    assert "client grafana: for a secret: auth-server clients secrets grafana --add" in run("apply", str(file)).err
+    assert run("clients", "secrets", "grafana", "--add", "--json").json["client_secret"]
+
+
+def test_an_unreadable_file_is_refused(run: Run, tmp_path: Path) -> None:
+    """Missing, a folder, or no text: one line, no trace of the program."""
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    for name in ("missing.toml", "", "binary"):
+        path = tmp_path / name
+        assert run("apply", str(path), code=1).err.startswith(f"{path}: ")
+
+
 def test_the_file_of_the_settings_is_applied_at_the_start(program: Run, run: Run, file: Path) -> None:
     """CONFIG_FILE: `init` and `serve` bring it about (CONTRACT 2)."""
     program("init", AUTH_SERVER_CONFIG_FILE=str(file))
     assert [row["name"] for row in run("groups", "list", "--json").json] == ["staff"]
+
+
+def test_a_wrong_file_of_the_settings_stops_the_start(program: Run, run: Run, file: Path) -> None:
+    """Exit 3 with every problem; the right file beside it is applied, and said so."""
+    good = file.read_text()
+    file.write_text(good.replace("first_party", "first_pary"))
+    err = program("init", code=3, AUTH_SERVER_CONFIG_FILE=str(file)).err
+    assert "AUTH_SERVER_CONFIG_FILE" in err
+    assert f"{file}:7: client.grafana: first_pary: no such key" in err
+    assert run("groups", "list", "--json").json == []
+    file.write_text(good)
+    assert "create client grafana" in program("init", AUTH_SERVER_CONFIG_FILE=str(file)).err
+
+
+def test_servers_that_start_at_once_apply_one_file_once(
+    environment: dict[str, str], run: Run, file: Path, tmp_path: Path
+) -> None:
+    """They take turns, and each finds what the former made."""
+    settings = {**os.environ, **environment, "AUTH_SERVER_CONFIG_FILE": str(file)}
+    starting = [subprocess.Popen([*PROGRAM, "init"], env=settings, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    messages = [process.communicate(timeout=60)[1] for process in starting]
+    assert [process.returncode for process in starting] == [0, 0, 0], messages
+    assert sum("create client grafana" in text for text in messages) == 1
+    assert len(run("clients", "secrets", "grafana", "--json").json["secrets"]) == 1

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 from urllib.request import urlopen
@@ -14,7 +13,7 @@ from urllib.request import urlopen
 import pytest
 
 from auth_server.cli.lazy import NAMES
-from tests.cli.conftest import Run
+from tests.cli.conftest import PROGRAM, Run
 
 
 def test_data_goes_to_stdout_and_messages_to_stderr(program: Run) -> None:
@@ -85,10 +84,10 @@ def test_init_makes_a_server_from_nothing_and_may_be_repeated(program: Run, tmp_
     kept = {name: value for name, value in changed.items() if value}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AUTH_SERVER_")}
     for _ in range(2):
-        subprocess.run([*_PROGRAM, "init"], env={**environment, **kept}, check=True, capture_output=True)
+        subprocess.run([*PROGRAM, "init"], env={**environment, **kept}, check=True, capture_output=True)
     assert (folder / "secret_key").stat().st_mode & 0o777 == 0o600
     done = subprocess.run(
-        [*_PROGRAM, "keys", "list"], env={**environment, **kept}, check=True, capture_output=True, text=True
+        [*PROGRAM, "keys", "list"], env={**environment, **kept}, check=True, capture_output=True, text=True
     )
     assert done.stdout.count(" current ") == done.stdout.count(" next ") == 3
 
@@ -102,11 +101,11 @@ def test_serve_greets_and_stops_cleanly(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AUTH_SERVER_")}
     environment["AUTH_SERVER_INSTANCE_PATH"] = str(tmp_path / "instance")
     server = subprocess.Popen(
-        [*_PROGRAM, "serve", "--port", str(port)], env=environment, stderr=subprocess.PIPE, text=True
+        [*PROGRAM, "serve", "--port", str(port)], env=environment, stderr=subprocess.PIPE, text=True
     )
     try:
         _wait_until_ready(port, server)
-        second = subprocess.run([*_PROGRAM, "setup-link"], env=environment, capture_output=True, text=True, check=True)
+        second = subprocess.run([*PROGRAM, "setup-link"], env=environment, capture_output=True, text=True, check=True)
         assert second.stdout.startswith(f"http://localhost:{port}/setup?token=")
     finally:
         server.send_signal(signal.SIGTERM)
@@ -115,9 +114,6 @@ def test_serve_greets_and_stops_cleanly(tmp_path: Path) -> None:
     assert f"Issuer    http://localhost:{port}" in messages
     assert f"http://localhost:{port}/setup?token=" in messages
     assert "make demo" in messages
-
-
-_PROGRAM = (sys.executable, "-c", "from auth_server.cli import main; main()")
 
 
 def _wait_until_ready(port: int, server: subprocess.Popen[str]) -> None:
