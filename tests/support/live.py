@@ -27,6 +27,7 @@ class Answer:
     status: int
     body: dict[str, Any] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
+    """By lower-case name."""
 
     @property
     def verdict(self) -> tuple[int, str]:
@@ -109,7 +110,11 @@ class Server:
         finally:
             connection.close()
         is_json = response.headers.get_content_type() == "application/json" and text
-        return Answer(response.status, json.loads(text) if is_json else {}, dict(response.headers.items()))
+        return Answer(
+            response.status,
+            json.loads(text) if is_json else {},
+            {name.lower(): value for name, value in response.headers.items()},
+        )
 
     def _end(self, how: signal.Signals) -> None:
         process = self._process

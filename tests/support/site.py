@@ -51,7 +51,8 @@ class Site:
             return self.servers[way % len(self.servers)].post(path, fields, headers)
         client = self.app.test_client(use_cookies=False)  # threads do not share one
         response = client.post(path, data=fields, headers=headers, base_url=config.current().issuer)
-        return Answer(response.status_code, response.json if response.is_json else {}, dict(response.headers))
+        headers_by_name = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(response.status_code, response.json if response.is_json else {}, headers_by_name)
 
     def exchange(self, code: str, way: int = 0) -> Answer:
         fields = {"grant_type": "authorization_code", "code": code, "code_verifier": self.rp.verifier}
