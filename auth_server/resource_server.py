@@ -1,6 +1,6 @@
 """A protector for other Flask APIs that trust this server's access tokens, on Authlib's `ResourceProtector`.
 
-    protect = resource_server.protector("https://id.example.org", "https://orders.example.org")
+    protect = resource_server.protector(issuer="https://id.example.org", audience="https://orders.example.org")
 
     @app.get("/orders")
     @protect("orders:read")
@@ -13,25 +13,28 @@ Importing this module brings nothing of the server along: no database, no settin
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any
+from urllib.parse import quote_plus, urlencode
 
 from authlib.integrations.flask_oauth2 import ResourceProtector, current_token
 from authlib.oauth2 import OAuth2Error
-from authlib.oauth2.rfc6749 import MissingAuthorizationError, TokenValidator
+from authlib.oauth2.rfc6749 import TokenValidator
 from flask import Response, abort
 
-from auth_server.errors import InsufficientScope, InvalidToken, ProtocolError, TemporarilyUnavailable
+from auth_server.errors import AccessDenied, InsufficientScope, InvalidToken, ProtocolError, TemporarilyUnavailable
 from auth_server.keys import access_token, jose
 
-__all__ = ["Answer", "current_token", "protector", "require_role"]
+__all__ = ["Answer", "Fetch", "current_token", "protector", "require_role"]
 
 LEEWAY = timedelta(seconds=60)
 """How far the clocks of issuer and API may differ."""
@@ -39,7 +42,10 @@ METADATA_PATH = "/.well-known/oauth-authorization-server"
 _LEAST_CACHE_SECONDS, _MOST_CACHE_SECONDS = 60, 3600
 _COOL_DOWN_SECONDS = 10
 """An unknown `kid` makes us fetch the key set again, at most this often."""
-_LONGEST_TOKEN = 16_384
+_RETRY_SECONDS = 1
+"""An issuer that did not answer is left alone for so long."""
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,16384}=*")  # RFC 6750 §2.1
+Headers = Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -47,11 +53,11 @@ class Answer:
     """What a fetch brought: status, headers with lower-case names, and the body."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Headers
     body: bytes
 
 
-Fetch = Callable[[str, Mapping[str, str], bytes | None], Answer]
+Fetch = Callable[[str, Headers, bytes | None], Answer]
 """Called with URL, headers and, for a POST, the form; raises `OSError` when the issuer cannot be reached."""
 
 
@@ -62,45 +68,37 @@ def protector(
 
     With `introspection`, the API's client id and secret, the issuer is asked about each token.
     """
-    source = _Issuer(issuer, fetch or _fetch_with_httpx2)
-    made = Protector()
-    if introspection:
-        made.register_token_validator(_Introspecting(source, audience, introspection))
-    else:
-        made.register_token_validator(_Verifying(source, audience))
-    return made
+    source = _Issuer(issuer, fetch or _fetch_with_httpx2, introspection or ("", ""))
+    return Protector((_Introspecting if introspection else _Verifying)(source, audience))
 
 
 def require_role(role: str) -> None:
     """Answer 403 unless the token says that the person has this role (the `roles` scope must have been granted)."""
-    if role not in (current_token.get("roles") or ()):
-        abort(_refusal(RoleMissing("the person lacks the role that this needs")))
-
-
-class RoleMissing(ProtocolError):
-    """The token is good, the person may not."""
-
-    code = "access_denied"
-    status = 403
+    held = current_token.get("roles")
+    if not isinstance(held, list) or role not in held:
+        refusal = AccessDenied("the person lacks the role that this needs")
+        refusal.status = 403
+        abort(_refusal(refusal))  # without a challenge: no other token would help
 
 
 class Protector(ResourceProtector):  # type: ignore[misc]
     """Authlib's protector, with complete challenges (RFC 6750 §3) and all named scopes demanded."""
 
+    def __init__(self, validator: _Validator) -> None:
+        super().__init__()
+        self.register_token_validator(validator)
+        self._challenge = f'Bearer realm="{validator.realm}"'
+
     def __call__(self, *scopes: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        decorator: Callable[[Callable[..., Any]], Callable[..., Any]] = super().__call__(list(scopes))
-        return decorator
+        return super().__call__(list(scopes))  # type: ignore[no-any-return]
 
     def acquire_token(self, scopes: list[str] | None = None, **_claims: Any) -> dict[str, Any]:
         try:
-            token: dict[str, Any] = super().acquire_token(scopes)
-        except MissingAuthorizationError:
-            abort(_refusal(InvalidToken(), bare=True))
-        except OAuth2Error:
-            abort(_refusal(InvalidToken()))
+            return super().acquire_token(scopes)  # type: ignore[no-any-return]
+        except OAuth2Error:  # no bearer token in the request: no error code either (RFC 6750 §3.1)
+            abort(Response(status=401, headers={"WWW-Authenticate": self._challenge}))
         except ProtocolError as refusal:
-            abort(_refusal(refusal))
-        return token
+            abort(_refusal(refusal, self._challenge))
 
 
 class _Validator(TokenValidator):  # type: ignore[misc]
@@ -119,10 +117,9 @@ class _Verifying(_Validator):
     """Checks signature and claims locally (RFC 9068 §4)."""
 
     def authenticate_token(self, token_string: str) -> dict[str, Any]:
-        presented = token_string.strip()
         try:
             return access_token.verify(
-                presented,
+                token_string.strip(),
                 issuer=self.issuer.url,
                 audiences=[self.audience],
                 find_key=self.issuer.key,
@@ -136,15 +133,11 @@ class _Verifying(_Validator):
 class _Introspecting(_Validator):
     """Asks the issuer (RFC 7662)."""
 
-    def __init__(self, issuer: _Issuer, audience: str, credentials: tuple[str, str]) -> None:
-        super().__init__(issuer, audience)
-        self.credentials = credentials
-
     def authenticate_token(self, token_string: str) -> dict[str, Any]:
         presented = token_string.strip()
-        if len(presented) > _LONGEST_TOKEN or not re.fullmatch(r"[A-Za-z0-9._~+/=-]+", presented):
+        if not _TOKEN.fullmatch(presented):
             raise InvalidToken(detail="malformed token")
-        found = self.issuer.introspect(presented, self.credentials)
+        found = self.issuer.introspect(presented)
         for_us = self.audience in access_token.audience_of(found) and found.get("iss") == self.issuer.url
         if found.get("active") is not True or not for_us or found.get("token_type") != "Bearer":
             raise InvalidToken(detail="the issuer says that the token is not active here")
@@ -157,93 +150,100 @@ class _Issuer:
 
     url: str
     fetch: Fetch
+    credentials: tuple[str, str]
     _metadata: dict[str, Any] = field(default_factory=dict)
     _keys: dict[str, jose.Key] = field(default_factory=dict)
-    _good_until: float = 0.0
-    _fetched_at: float = float("-inf")
+    _good_until: float = float("-inf")
+    _next_try: float = float("-inf")
+    _is_down: bool = False
     _lock: Lock = field(default_factory=Lock)
 
     def key(self, kid: str) -> jose.Key | None:
         """Return a signing key; the key set is fetched again when it is old, or, now and then, for an unknown kid."""
+        known = self._keys.get(kid) if time.monotonic() < self._good_until else None
+        return known or self._sought(kid)
+
+    def introspect(self, token: str) -> dict[str, Any]:
+        """Return what the issuer says about a token."""
+        basic = b64encode(":".join(map(quote_plus, self.credentials)).encode()).decode()  # RFC 6749 §2.3.1
+        headers = {"Authorization": f"Basic {basic}", "Content-Type": "application/x-www-form-urlencoded"}
+        return self._json(self._endpoint("introspection_endpoint"), headers, urlencode({"token": token}).encode())[0]
+
+    def _sought(self, kid: str) -> jose.Key | None:
+        """Ask the issuer, unless somebody just did: nobody's tokens make us a hammer."""
         with self._lock:
-            now = time.monotonic()
-            is_new = kid not in self._keys and now - self._fetched_at >= _COOL_DOWN_SECONDS
-            if now >= self._good_until or is_new:
-                self._load_keys(now)
+            if time.monotonic() >= self._next_try:
+                self._is_down = True  # unless what follows says otherwise
+                try:
+                    self._load_keys()
+                finally:
+                    self._next_try = time.monotonic() + (_RETRY_SECONDS if self._is_down else _COOL_DOWN_SECONDS)
+            if self._is_down:
+                raise self._unreachable("it did not answer a moment ago")
             return self._keys.get(kid)
 
-    def introspect(self, token: str, credentials: tuple[str, str]) -> dict[str, Any]:
-        """Return what the issuer says about a token."""
-        basic = b64encode(":".join(credentials).encode()).decode()
-        headers = {"Authorization": f"Basic {basic}", "Content-Type": "application/x-www-form-urlencoded"}
-        body = b"token=" + token.replace("+", "%2B").replace("=", "%3D").replace("/", "%2F").encode()
-        return self._json(self.metadata()["introspection_endpoint"], headers, body)[0]
-
-    def metadata(self) -> dict[str, Any]:
-        """Return the issuer's metadata (RFC 8414 §3); its `issuer` must be the one we were given."""
-        if not self._metadata:
-            found, _headers = self._json(self.url + METADATA_PATH, {}, None)
-            if found.get("issuer") != self.url:
-                raise _unreachable("its metadata names another issuer")
-            self._metadata = found
-        return self._metadata
-
-    def _load_keys(self, now: float) -> None:
-        found, headers = self._json(self.metadata()["jwks_uri"], {}, None)
+    def _load_keys(self) -> None:
+        found, headers = self._json(self._endpoint("jwks_uri"), {}, None)
+        listed = found.get("keys")
         keys = {}
-        for jwk in found.get("keys", []):
-            try:
+        for jwk in listed if isinstance(listed, list) else ():
+            with suppress(jose.BadToken, AttributeError):  # a kind of key that is not for us
                 key = jose.import_public(jwk)
-            except jose.BadToken:
-                continue  # a kind of key that is not for us
-            keys[key.kid] = key
+                keys[key.kid] = key
         age = re.search(r"max-age=(\d{1,9})", headers.get("cache-control", ""))
-        seconds = int(age[1]) if age else _LEAST_CACHE_SECONDS
-        self._keys, self._fetched_at = keys, now
-        self._good_until = now + min(max(seconds, _LEAST_CACHE_SECONDS), _MOST_CACHE_SECONDS)
+        seconds = min(max(int(age[1]) if age else 0, _LEAST_CACHE_SECONDS), _MOST_CACHE_SECONDS)
+        self._keys, self._good_until, self._is_down = keys, time.monotonic() + seconds, False
 
-    def _json(
-        self, url: str, headers: Mapping[str, str], body: bytes | None
-    ) -> tuple[dict[str, Any], Mapping[str, str]]:
+    def _endpoint(self, name: str) -> str:
+        """Return an address from the metadata (RFC 8414 §3), whose `issuer` must be the one we were given."""
+        found = self._metadata or self._json(self.url + METADATA_PATH, {}, None)[0]
+        address = found.get(name)
+        if found.get("issuer") != self.url or not isinstance(address, str):
+            raise self._unreachable(f"its metadata names another issuer, or no {name}")
+        self._metadata = found
+        return address
+
+    def _json(self, url: str, headers: Headers, body: bytes | None) -> tuple[dict[str, Any], Headers]:
         try:
             answer = self.fetch(url, headers, body)
             found = json.loads(answer.body) if answer.status == 200 else None
-        except (OSError, ValueError) as cause:
-            raise _unreachable(type(cause).__name__) from cause
+        except (OSError, ValueError, RecursionError) as cause:
+            raise self._unreachable(type(cause).__name__) from cause
         if not isinstance(found, dict):
-            raise _unreachable(f"status {answer.status}")
+            raise self._unreachable(f"status {answer.status}")
         return found, answer.headers
 
+    def _unreachable(self, detail: str) -> TemporarilyUnavailable:
+        self._metadata = {}  # perhaps its addresses are not right any more
+        refusal = TemporarilyUnavailable("the issuer cannot be asked now", detail=detail, retry_after_seconds=5)
+        refusal.status = 503
+        return refusal
 
-def _unreachable(detail: str) -> TemporarilyUnavailable:
-    refusal = TemporarilyUnavailable("the issuer cannot be asked now", detail=detail, retry_after_seconds=5)
-    refusal.status = 503
-    return refusal
 
-
-def _refusal(error: ProtocolError, *, bare: bool = False) -> Response:
-    """Return the answer to a refused request; a request without credentials gets no error code (RFC 6750 §3.1)."""
-    response = Response(status=error.status)
-    if not bare:
-        response.set_data(json.dumps({"error": error.code, "error_description": error.description}))
-        response.content_type = "application/json"
-    if error.status in (401, 403):
-        challenge = "Bearer" if bare else f'Bearer error="{error.code}"'
-        if isinstance(error, InsufficientScope):
-            challenge += f', scope="{error.scope}"'
-        response.headers["WWW-Authenticate"] = challenge
+def _refusal(error: ProtocolError, challenge: str = "") -> Response:
+    """Return the answer to a refused request (RFC 6750 §3)."""
+    body = {"error": error.code, "error_description": error.description}
+    response = Response(json.dumps(body), error.status, content_type="application/json")
+    if challenge and error.status in (401, 403):
+        more = f', scope="{error.scope}"' if isinstance(error, InsufficientScope) else ""
+        response.headers["WWW-Authenticate"] = f'{challenge}, error="{error.code}"{more}'
     if error.retry_after_seconds:
         response.headers["Retry-After"] = str(error.retry_after_seconds)
     return response
 
 
-def _fetch_with_httpx2(url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+@functools.cache
+def _http_client() -> Any:
     import httpx2  # only where a fetch is really made
 
+    return httpx2.Client(timeout=5, trust_env=False)  # it keeps its connections and its trust store
+
+
+def _fetch_with_httpx2(url: str, headers: Headers, body: bytes | None) -> Answer:
+    import httpx2
+
     try:
-        answer = httpx2.request(
-            "GET" if body is None else "POST", url, headers=dict(headers), content=body, timeout=5, trust_env=False
-        )
+        answer = _http_client().request("POST" if body else "GET", url, headers=dict(headers), content=body)
     except httpx2.HTTPError as cause:
         raise OSError(str(cause)) from cause
     return Answer(answer.status_code, {name.lower(): value for name, value in answer.headers.items()}, answer.content)
