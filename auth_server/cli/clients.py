@@ -182,7 +182,7 @@ def _metadata(file: str | None, given: dict[str, Any]) -> dict[str, Any]:
         try:
             text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
             raw = json.loads(text)
-        except (OSError, ValueError) as cause:
+        except (OSError, ValueError, RecursionError) as cause:
             raise InvalidClientMetadata(f"cannot read the metadata: {type(cause).__name__}") from None
         if not isinstance(raw, dict):
             raise InvalidClientMetadata("the metadata must be a JSON object")

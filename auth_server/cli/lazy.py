@@ -20,6 +20,8 @@ NAMES: dict[str, str] = {
     "tokens": "auth_server.cli.grants",
     "apply": "auth_server.cli.declared",
 }
+HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
+"""On every level, whatever the commands hang under."""
 
 
 def load(name: str) -> click.Command:
@@ -56,7 +58,7 @@ class LazyCommand(click.Command):
         self.allow_extra_args = True
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> click.Context:
-        return load(str(self.name)).make_context(info_name, args, parent, **extra)
+        return load(str(self.name)).make_context(info_name, args, parent, **HELP, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         return ctx.command.invoke(ctx)

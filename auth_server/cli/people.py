@@ -34,7 +34,7 @@ def _claims(given: tuple[str, ...]) -> dict[str, Any]:
             if not equals or not name:
                 raise ValueError(item)
             found[name] = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise click.UsageError(f"--claim takes NAME=JSON, e.g. locale='\"de\"', not {item!r}") from None
     return found
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from auth_server import config
-from auth_server.cli.lazy import LazyGroup
+from auth_server.cli.lazy import HELP, LazyGroup
 from auth_server.config import ConfigurationError
 from auth_server.errors import ProtocolError, RefusedInput
 
@@ -21,7 +21,7 @@ REFUSED, MISUSED, MISCONFIGURED, CHANGES = 1, 2, 3, 10
 """Exit codes (CONTRACT 3)."""
 
 
-@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=LazyGroup, context_settings=HELP)
 def root() -> None:
     """Auth Server: a self-hosted OAuth 2.1 and OpenID Connect server.
 
