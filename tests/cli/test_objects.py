@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 
 from auth_server.infra import crypto
 from tests.cli.conftest import Run
+from tests.support.rp import basic
 
 PASSWORD = "correct horse battery"
 
@@ -84,6 +86,57 @@ def test_setup_link_is_for_a_server_without_administrator(run: Run) -> None:
     assert "reset-link" in run("setup-link", code=1).err
 
 
+@pytest.mark.parametrize(
+    ("claim", "word"),
+    [
+        ("locale", "NAME=JSON"),
+        ("locale=de", "NAME=JSON"),
+        ("sub=1", "cannot be set freely"),
+        ("score=NaN", "JSON value"),
+        ("score=1e999", "JSON value"),
+    ],
+)
+def test_a_claim_is_json_and_has_no_other_meaning(run: Run, claim: str, word: str) -> None:
+    """What an ID token could not carry is refused, and nobody is created."""
+    code = 2 if word == "NAME=JSON" else 1
+    assert word in run("users", "create", "eve@example.org", "--claim", claim, code=code).err
+    assert run("users", "list", "--json").json == []
+    ada = create_ada(run, "--claim", 'address={"country": "UK"}', "--claim", "score=1")
+    shown = run("users", "set", ada["id"], "--claim", "score=null", "--json").json
+    assert shown["id"] == ada["id"]
+    assert run("users", "show", ada["id"], "--json").json["claims"] == {"address": {"country": "UK"}}
+
+
+def test_a_change_of_nothing_is_wrong_usage(run: Run) -> None:
+    """Exit 2: a forgotten option is not a success."""
+    create_ada(run)
+    run("users", "set", "ada@example.org", code=2)
+    assert run("users", "set", "ada@example.org", "--name", "", "--json").json["name"] == ""
+
+
+def test_verified_is_what_the_operator_says(run: Run) -> None:
+    """An address that an administrator types counts as verified unless told otherwise (CONTRACT 3)."""
+    create_ada(run)
+    run("users", "create", "eve@example.org", "--unverified")
+
+    def verified(email: str) -> bool:
+        return bool(run("users", "show", email, "--json").json["verified"])
+
+    assert (verified("ada@example.org"), verified("eve@example.org")) == (True, False)
+    run("users", "set", "ada@example.org", "--unverified")
+    assert verified("ada@example.org") is False
+
+
+def test_a_title_fits_its_column(run: Run) -> None:
+    """What PostgreSQL would refuse is refused by name."""
+    for title in ("x" * 201, "a\x00b", "a\nb"):
+        assert "title" in run("groups", "create", "staff", "--title", title, code=1).err
+    run("groups", "create", "staff", "--title", "x" * 200)
+    name = ("apis", "create", "https://orders.example.org", "--name")
+    assert "at most 200" in run(*name, "x" * 201, code=1).err
+    run(*name, "x" * 200)
+
+
 def test_groups_and_roles_are_checked(run: Run) -> None:
     """An unknown one is refused, and nothing of the command happens."""
     run("groups", "create", "staff", "--title", "Staff")
@@ -139,6 +192,62 @@ def test_a_chosen_secret_is_taken_and_not_shown(run: Run) -> None:
     made = run("clients", "create", "--metadata", "-", "--json", given=json.dumps(metadata)).json
     assert made["client_id"] == "wiki"
     assert "client_secret" not in made
+
+
+def test_a_secret_is_printed_once(run: Run) -> None:
+    """Neither `show`, `list` nor `secrets` has it, for clients and APIs alike."""
+    client = run("clients", "create", "--name", "A", "--redirect-uri", "https://a.example.org/cb", "--json").json
+    api = run("apis", "create", "https://orders.example.org", "--json").json
+    added = run("clients", "secrets", client["client_id"], "--add", "--json").json
+    raw = [client["client_secret"], api["client_secret"], added["client_secret"]]
+    assert len(set(raw)) == 3
+    for words in (
+        ("clients", "list"),
+        ("clients", "show", client["client_id"]),
+        ("clients", "show", api["client_id"]),
+        ("clients", "secrets", client["client_id"]),
+        ("clients", "set", client["client_id"], "--name", "B"),
+        ("apis", "list"),
+    ):
+        for shown in (run(*words), run(*words, "--json")):
+            assert not [secret for secret in raw if secret in shown.out + shown.err]
+
+
+def test_both_secrets_open_the_door_until_one_is_removed(app: Flask, run: Run) -> None:
+    """A rotation without a gap, as the token endpoint sees it (RFC 6749 §2.3.1)."""
+    metadata = {"grant_types": ["client_credentials"], "scope": ""}
+    run("apis", "create", "https://orders.example.org", "--scope", "orders:read=Read your orders")
+    made = run("clients", "create", "--metadata", "-", "--scope", "orders:read", "--json", given=json.dumps(metadata))
+    client_id, old = made.json["client_id"], made.json["client_secret"]
+    added = run("clients", "secrets", client_id, "--add", "--json").json
+
+    def status(secret: str) -> int:
+        fields = {"grant_type": "client_credentials"}
+        return app.test_client().post("/oauth/token", data=fields, headers=basic(client_id, secret)).status_code
+
+    assert (status(old), status(added["client_secret"])) == (200, 200)
+    used = run("clients", "secrets", client_id, "--json").json["secrets"]
+    assert all(row["last_used"] for row in used)
+    run("clients", "secrets", client_id, "--remove", added["secrets"][0]["id"], "--yes")
+    assert (status(old), status(added["client_secret"])) == (401, 200)
+
+
+def test_a_public_client_has_no_secret(run: Run) -> None:
+    """None at creation (RFC 7591 §3.2.1), and none can be added."""
+    words = ("--name", "A", "--redirect-uri", "https://a.example.org/cb", "--auth-method", "none", "--json")
+    made = run("clients", "create", *words).json
+    assert not {"client_secret", "client_secret_expires_at"} & made.keys()
+    assert made["token_endpoint_auth_method"] == "none"
+    assert "no secret" in run("clients", "secrets", made["client_id"], "--add", code=1).err
+
+
+def test_metadata_that_cannot_be_read_is_refused(run: Run, tmp_path: Path) -> None:
+    """A missing file, no JSON, deep nesting; without anything it is wrong usage."""
+    assert "cannot read" in run("clients", "create", "--metadata", str(tmp_path / "none"), code=1).err
+    assert "cannot read" in run("clients", "create", "--metadata", "-", given="{", code=1).err
+    assert "cannot read" in run("clients", "create", "--metadata", "-", given="[" * 100_000, code=1).err
+    run("clients", "create", code=2)
+    assert run("clients", "list", "--json").json == []
 
 
 def test_secrets_rotate_with_overlap(run: Run) -> None:

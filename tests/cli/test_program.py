@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 from urllib.request import urlopen
 
+import click
 import pytest
+from sqlalchemy import create_engine, text
 
-from auth_server.cli.lazy import NAMES
+from auth_server.cli.lazy import HELP
+from auth_server.cli.root import root
 from tests.cli.conftest import PROGRAM, Run
+from tests.conftest import SECRET_KEY
+from tests.support.live import ROOT
 
 
 def test_data_goes_to_stdout_and_messages_to_stderr(program: Run) -> None:
@@ -24,17 +32,67 @@ def test_data_goes_to_stdout_and_messages_to_stderr(program: Run) -> None:
     assert done.json["client_secret"] not in done.err
 
 
-@pytest.mark.parametrize("command", NAMES)
-def test_every_command_explains_itself(run: Run, command: str) -> None:
-    """`-h` works on each level and says what the command does."""
-    done = run(command, "-h")
-    assert "Usage:" in done.out
-    assert len(done.out.splitlines()) > 3
+def commands(group: click.Group, *above: str) -> dict[str, click.Command]:
+    """Return every command by its words."""
+    found: dict[str, click.Command] = {}
+    context = click.Context(group, **HELP)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command
+        found[" ".join((*above, name))] = command
+        if isinstance(command, click.Group):
+            found |= commands(command, *above, name)
+    return found
 
 
-def test_a_mistyped_command_suggests_the_nearest(run: Run) -> None:
-    """Wrong usage is exit 2."""
-    assert "did you mean users?" in run("user", "list", code=2).err
+COMMANDS = commands(root)
+
+
+def test_the_commands_are_the_contracts() -> None:
+    """The names of CONTRACT 3 that this version has, no more and no less."""
+    users = "create list show set disable enable delete reset-mfa reset-link"
+    clients = "create list show set secrets disable enable delete"
+    inner = {"users": users, "groups": "create list delete", "clients": clients, "apis": "create list delete"}
+    inner |= {"keys": "list rotate revoke", "sessions": "list revoke", "tokens": "list revoke"}
+    expected = {"serve", "init", "setup-link", "apply", *inner}
+    expected |= {f"{name} {word}" for name, words in inner.items() for word in words.split()}
+    assert set(COMMANDS) == expected
+
+
+@pytest.mark.parametrize("words", ["", *COMMANDS])
+def test_every_level_of_help_has_an_example_that_works(run: Run, words: str) -> None:
+    """`-h` and `--help` say what it does and show a call that is taken as it stands (UX OP-7)."""
+    text = run(*words.split(), "-h").out
+    assert text.startswith(f"Usage: root {words}".rstrip())
+    assert run(*words.split(), "--help").out == text
+    lines = [line.strip() for line in text.partition("Example")[2].splitlines()]
+    examples = [shlex.split(line)[1:] for line in lines if line.startswith("auth-server ")]
+    assert examples
+    for given in examples:
+        assert " ".join(given).startswith(words)
+        name = next(name for name in sorted(COMMANDS, key=len, reverse=True) if " ".join(given).startswith(name))
+        assert COMMANDS[name].make_context(name, given[len(name.split()) :], **HELP)
+
+
+@pytest.mark.parametrize("command", ["disable", "delete", "reset-mfa"])
+def test_what_ends_something_can_be_answered_beforehand(run: Run, command: str) -> None:
+    """`--yes` is offered wherever a question is asked."""
+    assert "--yes" in run("users", command, "-h").out
+
+
+@pytest.mark.parametrize(
+    ("words", "nearest"),
+    [
+        ("user list", "did you mean users?"),
+        ("users lst", "list"),
+        ("users create ada@example.org --nam Ada", "--name"),
+        ("keys revok", "revoke"),
+    ],
+)
+def test_a_typo_suggests_the_nearest(run: Run, words: str, nearest: str) -> None:
+    """On every level; wrong usage is exit 2 and does nothing."""
+    assert nearest in run(*words.split(), code=2).err
+    assert run("users", "list", "--json").json == []
 
 
 def test_missing_arguments_are_wrong_usage(run: Run) -> None:
@@ -62,6 +120,41 @@ def test_every_problem_of_the_configuration_is_told_at_once(program: Run) -> Non
     assert done.out == ""
 
 
+@pytest.mark.parametrize(
+    ("name", "wrong", "right"),
+    [
+        ("BCRYPT_ROUNDS", "11", "12"),
+        ("LOGIN_RATE_LIMIT", "off", "5 per 15 minutes"),
+        ("ISSUER", "http://id.example.org", "https://id.example.org"),
+        ("ISSUER", "https://id.example.org/", "https://id.example.org"),
+        ("ACCESS_TOKEN_TTL", "2h", "1h"),
+        ("SECRET_KEY", "too short", SECRET_KEY),
+    ],
+)
+def test_what_a_public_host_must_not_have_stops_the_program(
+    environment: dict[str, str], program: Run, name: str, wrong: str, right: str
+) -> None:
+    """Exit 3 with the name and what to write; with the right value it runs (CONTRACT 2)."""
+    public = {"AUTH_SERVER_ISSUER": "https://id.example.org", "AUTH_SERVER_BCRYPT_ROUNDS": "12"}
+    done = program("groups", "list", "--json", code=3, **{**public, f"AUTH_SERVER_{name}": wrong})
+    assert done.out == ""
+    (line,) = done.err.strip().splitlines()
+    assert line.startswith(f"AUTH_SERVER_{name}: ")
+    assert program("groups", "list", "--json", **{**public, f"AUTH_SERVER_{name}": right}).json == []
+
+
+def test_a_secret_that_others_can_read_stops_the_program(
+    environment: dict[str, str], program: Run, tmp_path: Path
+) -> None:
+    """The master secret in the instance folder; exit 3 names the remedy, after which it runs."""
+    path = tmp_path / "secret_key"
+    path.write_text(environment.pop("AUTH_SERVER_SECRET_KEY"))
+    path.chmod(0o644)
+    assert f"chmod 600 {path}" in program("groups", "list", code=3).err
+    path.chmod(0o600)
+    program("groups", "list")
+
+
 def test_without_init_a_command_says_what_to_do(program: Run, tmp_path: Path) -> None:
     """Neither the instance folder nor a database is made by accident."""
     folder = tmp_path / "nothing"
@@ -70,6 +163,59 @@ def test_without_init_a_command_says_what_to_do(program: Run, tmp_path: Path) ->
     )  # fmt: skip
     assert "auth-server init" in done.err
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("revision", "words"),
+    [(None, "not migrated; run `auth-server init`"), ("9999", "newer than this program")],
+    ids=["not migrated", "newer"],
+)
+def test_a_database_of_another_version_is_left_alone(
+    program: Run, database_url: str, revision: str | None, words: str
+) -> None:
+    """Exit 3 from every command; the right revision is taken again (CONTRACT 3)."""
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        known = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+        connection.execute(text("DELETE FROM alembic_version"))
+        if revision:
+            connection.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": revision})
+    for command in (("groups", "list"), ("groups", "create", "staff"), ("apply", "nothing.toml")):
+        assert words in program(*command, code=3).err
+    if revision:
+        assert words in program("init", code=3).err
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM alembic_version"))
+        connection.execute(text("INSERT INTO alembic_version VALUES (:known)"), {"known": known})
+    engine.dispose()
+    assert program("groups", "list", "--json").json == []
+
+
+def test_a_database_that_does_not_answer_is_told_so(program: Run) -> None:
+    """One line, no trace of the program and no password."""
+    url = "postgresql+psycopg://somebody:the-password@127.0.0.1:1/nothing"
+    done = program("groups", "list", code=3, AUTH_SERVER_DATABASE_URL=url)
+    assert "the database cannot be opened" in done.err
+    assert "Traceback" not in done.err
+    assert "the-password" not in done.err
+
+
+def test_the_commands_are_under_flask_too(environment: dict[str, str]) -> None:
+    """`flask --app app`, with the same data, streams and exit codes (CONTRACT 3)."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AUTH_SERVER_")}
+
+    def flask(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "flask", "--app", "app", *words]
+        return subprocess.run(
+            command, env={**kept, **environment}, cwd=ROOT, capture_output=True, text=True, check=False
+        )
+
+    made = flask("groups", "create", "staff", "--title", "Staff", "--json")
+    assert (made.returncode, json.loads(made.stdout)) == (0, {"name": "staff", "title": "Staff"})
+    assert flask("groups", "create", "staff").returncode == 1
+    assert flask("groups", "create").returncode == 2
+    assert "Example" in flask("groups", "create", "-h").stdout
+    assert flask("groups", "delete", "staff", "--yes").returncode == 0
 
 
 @pytest.mark.sqlite_only
