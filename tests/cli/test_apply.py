@@ -71,11 +71,15 @@ def test_it_makes_everything_and_then_nothing(run: Run, file: Path) -> None:
     assert run("users", "show", "ada@example.org", "--json").json["roles"] == ["support"]
 
 
-def test_a_dry_run_changes_nothing_and_exits_10(run: Run, file: Path) -> None:
-    """Scripts can branch on it; without differences it is 0."""
+def test_a_dry_run_changes_nothing_and_exits_10(app: Flask, run: Run, file: Path) -> None:
+    """Scripts can branch on it; without differences it is 0. Neither a row nor an audit event is left."""
+    before = asserts.rows(app)
     assert "create client grafana" in run("apply", str(file), "--dry-run", code=10).out
+    assert asserts.rows(app) == before
+    assert asserts.events_of(app, "client.created") == []
     assert run("clients", "list", "--json").json == []
     run("apply", str(file))
+    assert asserts.events_of(app, "client.created")
     run("apply", str(file), "--dry-run")
 
 

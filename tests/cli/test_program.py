@@ -95,6 +95,24 @@ def test_a_typo_suggests_the_nearest(run: Run, words: str, nearest: str) -> None
     assert run("users", "list", "--json").json == []
 
 
+@pytest.mark.parametrize(("answer", "code"), [("n", 1), ("", 1), ("y", 0)])
+def test_on_a_terminal_it_asks(environment: dict[str, str], run: Run, answer: str, code: int) -> None:
+    """Only a yes is a yes; the question is on stderr (CONTRACT 3)."""
+    run("groups", "create", "staff")
+    ours, theirs = os.openpty()
+    os.write(ours, f"{answer}\n".encode())
+    done = subprocess.run(
+        [*PROGRAM, "groups", "delete", "staff"],
+        env={**os.environ, **environment}, stdin=theirs, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == code
+    assert "Delete the group staff? [y/N]" in done.stderr
+    assert done.stdout == ""
+    assert len(run("groups", "list", "--json").json) == code
+
+
 def test_missing_arguments_are_wrong_usage(run: Run) -> None:
     """Exit 2, nothing done."""
     run("users", "create", code=2)
