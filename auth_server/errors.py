@@ -160,7 +160,7 @@ class RefusedInput(Exception):
 
 @dataclass
 class PageError(Exception):
-    """An error shown to a person: `code` is the page's `data-error` (CONTRACT 5)."""
+    """An error shown to a person: `code` is the page's `data-error`."""
 
     code: str
     status: int = 400

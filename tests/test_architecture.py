@@ -1,4 +1,4 @@
-"""The house rules that no type checker sees (DESIGN 1 to 3, 7)."""
+"""The house rules that no type checker sees."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ PACKAGES = sorted(path for path in PACKAGE.rglob("__init__.py") if path.parent !
 LONGEST_FILE = 350
 LONGEST_FUNCTION = 40
 LONGER_FOR_A_REASON: dict[str, str] = {}
-LONGER_FUNCTIONS = {"create_app": "the rooms of the house, one a line (DESIGN 1.1)"}
+LONGER_FUNCTIONS = {"create_app": "the rooms of the house, one a line"}
 OWN_CLOCKS = {
     "auth_server/infra/clock.py": "it is the clock",
     "auth_server/resource_server.py": "runs inside other people's APIs, without the server's rooms",
 }
 COMMITS = {
-    "auth_server/database.py": "release(): before a slow hash (DESIGN 1.9)",
-    "auth_server/infra/limits.py": "reserve(): a try is counted before it is looked at (DESIGN 1.9)",
+    "auth_server/database.py": "release(): before a slow hash",
+    "auth_server/infra/limits.py": "reserve(): a try is counted before it is looked at",
     "auth_server/web/transaction.py": "the one commit of a request",
     "auth_server/cli/root.py": "the one commit of a command",
     "auth_server/jobs.py": "the one commit of a run",
@@ -59,7 +59,7 @@ def rules(app: Flask, method: str) -> list[Rule]:
 
 
 def test_the_import_contracts_hold() -> None:
-    """Downwards only, and what else `pyproject.toml` says (DESIGN 3)."""
+    """Downwards only, and what else `pyproject.toml` says."""
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
     result = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout
@@ -67,7 +67,7 @@ def test_the_import_contracts_hold() -> None:
 
 
 def test_every_changing_page_checks_for_forgery(browser: Browser, app: Flask) -> None:
-    """Each POST route is a machine endpoint or refuses a form without a token (SECURITY SE-07)."""
+    """Each POST route is a machine endpoint or refuses a form without a token."""
     pages = [rule.rule for rule in rules(app, "POST") if not surface.is_for_machines(rule.rule)]
     assert sorted(pages) == sorted([*FORMS, CONSENT])
     browser.sign_in()
@@ -82,7 +82,7 @@ def test_only_get_and_post_are_taken(app: Flask) -> None:
 
 
 def test_every_route_is_classified(app: Flask) -> None:
-    """A new address is a machine endpoint, a page, or static; this list knows each (SECURITY b.33, 7)."""
+    """A new address is a machine endpoint, a page, or static; this list knows each."""
     machine = {rule.rule for rule in app.url_map.iter_rules() if surface.is_for_machines(rule.rule)}
     others = {rule.rule for rule in app.url_map.iter_rules()} - machine
     assert machine == {
@@ -97,7 +97,7 @@ def test_every_route_is_classified(app: Flask) -> None:
 
 @pytest.mark.parametrize("path", ["/oauth/token", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo"])
 def test_every_machine_endpoint_is_limited(make_app: Callable[..., Flask], path: str) -> None:
-    """So many refused requests per address, then 429 in JSON with the time to wait (CONTRACT 9, SECURITY RL-01)."""
+    """So many refused requests per address, then 429 in JSON with the time to wait."""
     app = make_app(endpoint_rate_limit=Rate(5, timedelta(minutes=1)))
     posts = {rule.rule for rule in rules(app, "POST") if surface.is_for_machines(rule.rule)}
     assert posts == {"/oauth/token", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo"}
@@ -110,7 +110,7 @@ def test_every_machine_endpoint_is_limited(make_app: Callable[..., Flask], path:
 
 
 def test_requests_that_make_rows_for_strangers_are_limited(make_app: Callable[..., Flask]) -> None:
-    """Authorization requests, per address (CONTRACT 2, CREATE_RATE_LIMIT)."""
+    """Authorization requests, per address."""
     app = make_app(create_rate_limit=Rate(5, timedelta(minutes=1)))
     factories.person(app, roles=["administrator"])
     client, _secret = factories.client(app)
@@ -124,14 +124,14 @@ def test_requests_that_make_rows_for_strangers_are_limited(make_app: Callable[..
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_a_file_fits_in_a_head(path: Path) -> None:
-    """At most 350 lines, unless a reason is written down (DESIGN 2)."""
+    """At most 350 lines, unless a reason is written down."""
     lines = len(path.read_text(encoding="utf-8").splitlines())
     assert lines <= LONGEST_FILE or path.name in LONGER_FOR_A_REASON
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_a_function_does_one_thing(path: Path) -> None:
-    """None is longer than 40 lines (DESIGN 7)."""
+    """None is longer than 40 lines."""
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.FunctionDef):
             lines = (node.end_lineno or 0) - node.lineno + 1
@@ -140,7 +140,7 @@ def test_a_function_does_one_thing(path: Path) -> None:
 
 @pytest.mark.parametrize("path", PACKAGES, ids=name_of)
 def test_a_package_opens_with_a_paragraph(path: Path) -> None:
-    """What it owns, who may call it, what it must not know; and nothing else but the entry of `cli` (DESIGN 1.2)."""
+    """What it owns, who may call it, what it must not know; and nothing else but the entry of `cli`."""
     tree = tree_of(path)
     assert len(ast.get_docstring(tree) or "") > 80
     assert len(tree.body) == 1 or path.parent.name == "cli"
@@ -148,7 +148,7 @@ def test_a_package_opens_with_a_paragraph(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path.stat().st_size], ids=name_of)
 def test_a_module_says_what_it_is(path: Path) -> None:
-    """Each begins with a docstring, and so does each table (DESIGN 7)."""
+    """Each begins with a docstring, and so does each table."""
     tree = tree_of(path)
     assert ast.get_docstring(tree)
     for node in tree.body:
@@ -158,12 +158,12 @@ def test_a_module_says_what_it_is(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_no_room_is_a_drawer(path: Path) -> None:
-    """Neither `utils` nor `helpers` nor `common` (DESIGN 7)."""
+    """Neither `utils` nor `helpers` nor `common`."""
     assert path.stem not in {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
 
 
 def test_only_written_places_commit() -> None:
-    """One commit per request; the exceptions are listed with their reasons (DESIGN 1.9)."""
+    """One commit per request; the exceptions are listed with their reasons."""
     found = {
         name_of(path)
         for path in MODULES
@@ -174,7 +174,7 @@ def test_only_written_places_commit() -> None:
 
 
 def test_the_only_clock_is_ours() -> None:
-    """Nobody else asks the system what time it is (DESIGN 6)."""
+    """Nobody else asks the system what time it is."""
     for path in MODULES:
         if name_of(path) in OWN_CLOCKS:
             continue
@@ -184,7 +184,7 @@ def test_the_only_clock_is_ours() -> None:
 
 
 def test_templates_trust_no_data() -> None:
-    """No `safe` filter, no switched-off escaping, no inline script or style (SECURITY HD-04, UX X-8)."""
+    """No `safe` filter, no switched-off escaping, no inline script or style."""
     for path in sorted((PROJECT / "templates").rglob("*.html")):
         text = path.read_text(encoding="utf-8")
         for forbidden in ("|safe", "| safe", "autoescape", "<style", " style=", " onclick", "javascript:", "http://"):
@@ -192,7 +192,7 @@ def test_templates_trust_no_data() -> None:
 
 
 def test_a_changed_secret_key_is_not_a_default(app: Flask) -> None:
-    """Flask's own key is derived from the master secret and is not it (SECURITY SE-16)."""
+    """Flask's own key is derived from the master secret and is not it."""
     assert app.secret_key
     assert config.current().secret_key not in str(app.secret_key)
     assert not app.debug

@@ -1,4 +1,4 @@
-"""The metadata tells the truth, both ways: everything advertised works, nothing else does (SECURITY OP-09)."""
+"""The metadata tells the truth, both ways: everything advertised works, nothing else does."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _expected(name: str) -> tuple[str, int]:
 
 
 def test_no_other_endpoint_exists(app: Flask, browser: Browser, document: dict[str, Any]) -> None:
-    """What CONTRACT 4 names for later is neither advertised nor there."""
+    """What comes later is neither advertised nor there."""
     for path in ("/oauth/register", "/oauth/par", "/oauth/device_authorization", "/oauth/logout"):
         assert path not in json.dumps(document)
         assert browser.get(path).status_code == 404

@@ -58,7 +58,7 @@ def test_nothing_in_use_is_pruned(rp: RelyingParty, app: Flask) -> None:
 
 
 def test_what_nobody_can_use_any_more_goes(rp: RelyingParty, app: Flask, ada: users.User, in_a_while: Travel) -> None:
-    """Sessions, requests, links, families and their tokens, tries and revocations (SECURITY DO-05)."""
+    """Sessions, requests, links, families and their tokens, tries and revocations."""
     files = "https://files.example.org"
     factories.api(app, files, token_format="opaque", scopes={"files:read": "Read your files"})
     client, secret = factories.client(app, scope="openid files:read")
@@ -80,7 +80,7 @@ def test_what_nobody_can_use_any_more_goes(rp: RelyingParty, app: Flask, ada: us
 
 
 def test_audit_events_are_kept_as_long_as_said(app: Flask, ada: users.User, in_a_while: Travel) -> None:
-    """400 days by default, then they go (CONTRACT 2)."""
+    """400 days by default, then they go."""
     in_a_while(timedelta(days=399))
     factories.within(app, jobs.run_due)
     assert len(asserts.events_of(app, "user.created")) == 1
@@ -90,7 +90,7 @@ def test_audit_events_are_kept_as_long_as_said(app: Flask, ada: users.User, in_a
 
 
 def test_keys_rotate_by_themselves(app: Flask, in_a_while: Travel) -> None:
-    """After KEY_ROTATION_INTERVAL; the old ones retire an hour and five minutes later (CONTRACT 2)."""
+    """After KEY_ROTATION_INTERVAL; the old ones retire an hour and five minutes later."""
 
     def states() -> list[str]:
         return sorted({row["state"] for row in factories.within(app, keyring.listing)})

@@ -95,7 +95,7 @@ def populated(app: Flask, rp: RelyingParty) -> Flask:
 
 
 def test_a_populated_database_comes_down_one_step_and_up_again(populated: Flask) -> None:
-    """Each newer revision gives back what it took over: down to the first and up, with every row (SECURITY RA-10)."""
+    """Each newer revision gives back what it took over: down to the first and up, with every row."""
     before = counts(populated)
     with populated.app_context():
         db.engine.dispose()
@@ -125,7 +125,7 @@ def test_a_populated_database_goes_down_to_nothing_and_up_again(populated: Flask
 
 
 def test_migrating_twice_changes_nothing(populated: Flask) -> None:
-    """`init` is safe to repeat (CONTRACT 3)."""
+    """`init` is safe to repeat."""
     before = counts(populated)
     with populated.app_context():
         db.engine.dispose()
@@ -147,7 +147,7 @@ def test_models_and_migrations_say_the_same(empty_database: str, tmp_path: Path)
 
 
 def test_every_constraint_has_a_name(empty_database: str, tmp_path: Path) -> None:
-    """Without names SQLite could not change them later (DESIGN 6)."""
+    """Without names SQLite could not change them later."""
     use(empty_database, tmp_path)
     schema.upgrade()
     engine = create_engine(empty_database)
@@ -213,7 +213,7 @@ def test_a_snapshot_is_whole_and_private(populated: Flask, tmp_path: Path) -> No
 
 
 def test_a_newer_database_is_refused(app: Flask) -> None:
-    """A revision that this program does not know stops it; a known one does not (CONTRACT 3)."""
+    """A revision that this program does not know stops it; a known one does not."""
     with app.app_context():
         schema.check_not_newer()
         db.session.execute(text("UPDATE alembic_version SET version_num = 'from_the_future'"))
@@ -236,7 +236,7 @@ def start_init(url: str, folder: Path) -> subprocess.Popen[str]:
 
 
 def test_two_processes_that_start_at_once_make_one_set_of_keys(empty_database: str, tmp_path: Path) -> None:
-    """Both succeed; the schema is made once, each algorithm has one current and one next key (SECURITY RA-09)."""
+    """Both succeed; the schema is made once, each algorithm has one current and one next key."""
     processes = [start_init(empty_database, tmp_path / "instance") for _ in range(2)]
     for process in processes:
         _out, told = process.communicate(timeout=120)

@@ -111,7 +111,7 @@ def test_when_the_successor_is_used_in_parallel_the_chain_does_not_fork(make_sit
 
 @pytest.mark.parametrize("end", [ending.sign_out_everywhere, ending.disable_user], ids=lambda end: end.__name__)
 def test_nothing_survives_an_end_in_parallel(make_site: Callable[..., Site], end: Callable[..., object]) -> None:
-    """Refreshes and redemptions race the end of everything: whatever they were answered is dead (CONTRACT 6)."""
+    """Refreshes and redemptions race the end of everything: whatever they were answered is dead."""
     site = make_site()
     for way in range(ROUNDS):
         code = site.rp.code(email="ben@example.org")
@@ -228,7 +228,7 @@ def elsewhere(app: Flask, start_server: Callable[..., Server]) -> Site:
 
 
 def test_another_process_notices_a_disabled_client(elsewhere: Site) -> None:
-    """Refused a second later, and taken again a second after it was enabled (DESIGN 5)."""
+    """Refused a second later, and taken again a second after it was enabled."""
     client, app = elsewhere.rp.client, elsewhere.app
     assert elsewhere.revoke("nothing").status == 200
     factories.within(app, lambda: ending.disable_client(client))

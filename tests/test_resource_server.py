@@ -177,7 +177,7 @@ def test_a_bad_token_is_refused(issuer: Issuer, kind: str) -> None:
 
 @pytest.mark.parametrize(("claim", "seconds"), [("exp", -50), ("iat", 50), ("nbf", 50)])
 def test_clocks_may_differ_by_a_minute(issuer: Issuer, claim: str, seconds: int) -> None:
-    """Issuer and API do not share one (CONTRACT 6, Time)."""
+    """Issuer and API do not share one."""
     assert status(an_api(issuer), issuer.token(**{claim: int(time.time()) + seconds})) == 200
 
 

@@ -1,4 +1,4 @@
-"""Nothing that a client ever saw is in the database, the log or the audit (SECURITY b.28, b.33 8)."""
+"""Nothing that a client ever saw is in the database, the log or the audit."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def everything_logged() -> Iterator[io.StringIO]:
 
 
 def test_no_log_line_has_a_secret(make_app: Any, everything_logged: io.StringIO) -> None:
-    """Everything at DEBUG, of us and of the libraries, failures included (SECURITY LS-01, LS-02)."""
+    """Everything at DEBUG, of us and of the libraries, failures included."""
     app = make_app(log_level="debug")
     own = io.StringIO()
     setup_log(config.current(), own)
@@ -201,7 +201,7 @@ def test_no_log_line_has_a_secret(make_app: Any, everything_logged: io.StringIO)
 
 
 def test_no_row_has_a_secret(app: Flask, database_url: str, tmp_path: Path) -> None:
-    """All rows of all tables as text, and the database's files as bytes (SECURITY ST-01)."""
+    """All rows of all tables as text, and the database's files as bytes."""
     seen = Seen()
     everything(app, seen)
     rows = dump(app)

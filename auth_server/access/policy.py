@@ -1,4 +1,4 @@
-"""Which scopes a client and a person may be given, and which APIs a token is for (CONTRACT 6)."""
+"""Which scopes a client and a person may be given, and which APIs a token is for."""
 
 from __future__ import annotations
 

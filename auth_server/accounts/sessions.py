@@ -147,7 +147,7 @@ def delete_rows(*, session_id: str | None = None, user_id: str | None = None, bu
 
 
 def prune() -> int:
-    """Delete sessions that have expired; return how many. Their families live on (CONTRACT 6)."""
+    """Delete sessions that have expired; return how many. Their families live on."""
     now = clock.now()
     gone = delete(TABLE).where(~TABLE.c.id.in_(select(TABLE.c.id).where(*_alive(now))))
     return database.execute(gone).rowcount

@@ -1,7 +1,7 @@
 """The sign-in: which proofs a person has given, which are missing, and the guess limit in front of them.
 
 Wrong tries count per account and per address. A browser that has signed in to the account before has a bucket of its
-own and counts in no other, so that nobody can lock an owner out (CONTRACT 9).
+own and counts in no other, so that nobody can lock an owner out.
 """
 
 from __future__ import annotations

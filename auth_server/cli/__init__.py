@@ -1,4 +1,4 @@
-"""The console script `auth-server`, also under `flask --app app`: data on stdout, messages on stderr (CONTRACT 3).
+"""The console script `auth-server`, also under `flask --app app`: data on stdout, messages on stderr.
 
 The highest room: it may call every other and nothing calls it, but for `create_app`, which registers the commands.
 """

@@ -1,4 +1,4 @@
-"""The file that `apply` reads (CONTRACT 7): parsed and checked as a whole, with the line of every problem."""
+"""The file that `apply` reads: parsed and checked as a whole, with the line of every problem."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from auth_server.config import ConfigurationError
 from auth_server.errors import ProtocolError, RefusedInput
 
 REFUSED, MISUSED, MISCONFIGURED, CHANGES = 1, 2, 3, 10
-"""Exit codes (CONTRACT 3)."""
+"""Exit codes."""
 
 
 @click.command(cls=LazyGroup, context_settings=HELP)

@@ -1,4 +1,4 @@
-"""How a presented redirect URI differs from the registered ones: the kind, never the registered value (UX DEV-4)."""
+"""How a presented redirect URI differs from the registered ones: the kind, never the registered value."""
 
 from __future__ import annotations
 

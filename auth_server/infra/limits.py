@@ -1,7 +1,7 @@
 """Guess limits: counters of record in the database, reserved before a slow check and given back on success.
 
 A bucket counts tries in a window that starts with its first try. A try is reserved by one conditional upsert in a
-transaction of its own, so that parallel tries cannot pass the limit (CONTRACT 9).
+transaction of its own, so that parallel tries cannot pass the limit.
 """
 
 from __future__ import annotations

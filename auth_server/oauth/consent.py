@@ -1,4 +1,4 @@
-"""Consent: whether the person must be asked, the page, and the answer (UX USR-12, 13, 15, 16)."""
+"""Consent: whether the person must be asked, the page, and the answer."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Permission:
 
 
 def covered(found: AuthorizationRequest, session: Session, scopes: tuple[str, ...]) -> bool:
-    """Tell whether nothing needs to be asked: answered in this session, first-party, or remembered (DESIGN 8.5)."""
+    """Tell whether nothing needs to be asked: answered in this session, first-party, or remembered."""
     if found.consented_session == session.id:
         return True
     if "consent" in found.prompts:

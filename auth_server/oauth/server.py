@@ -97,7 +97,7 @@ class Server(AuthorizationServer):  # type: ignore[misc]
         raise InvalidRequest("the request is malformed", detail=str(error.error))
 
     def send_signal(self, name: str, *args: object, **kwargs: object) -> None:
-        """Nobody listens: `record` is our one way to tell (DESIGN 1.16)."""
+        """Nobody listens: `record` is our one way to tell."""
 
 
 def form_of_request() -> MultiDict[str, str]:

@@ -1,4 +1,4 @@
-"""The only way in which a session, a family or an account's access ends: the table of CONTRACT 6, one verb a row."""
+"""The only way in which a session, a family or an account's access ends: the table of docs/trust.md, one verb a row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one mint: every access token, refresh token and ID token is made here (DESIGN 1.7)."""
+"""The one mint: every access token, refresh token and ID token is made here."""
 
 from __future__ import annotations
 

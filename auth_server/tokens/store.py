@@ -1,6 +1,6 @@
 """The rows of grants: families, codes and refresh tokens. Nothing is decided here but "once".
 
-Codes and refresh tokens are stored by digest. Whatever may happen once is one conditional UPDATE (DESIGN 1.8).
+Codes and refresh tokens are stored by digest. Whatever may happen once is one conditional UPDATE.
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ def note_use(family: Family, *, refreshed: bool = False) -> None:
 
 
 def seconds_until_refresh(family: Family) -> int:
-    """Return 0 while the family may refresh, otherwise the seconds until its window ends (CONTRACT 9)."""
+    """Return 0 while the family may refresh, otherwise the seconds until its window ends."""
     ends_at = family.refresh_window_ends_at
     now = clock.now()
     if ends_at is None or ends_at <= now or family.refresh_count < MOST_REFRESHES:

@@ -1,4 +1,4 @@
-"""The browser cookie: long-lived, not rotated at sign-in, authenticates nobody (CONTRACT 8).
+"""The browser cookie: long-lived, not rotated at sign-in, authenticates nobody.
 
 It carries the seed of the CSRF token and the binding of pending requests. Flask's `session` is a view of it, because
 Flask-WTF looks for its seed there; nothing else may be kept in it.

@@ -1,4 +1,4 @@
-"""CORS for machine endpoints: any origin, never with credentials (CONTRACT 8). Pages have none."""
+"""CORS for machine endpoints: any origin, never with credentials. Pages have none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors as answers: JSON for machines, the error page in three layers for people (UX DEV-4). Never a trace."""
+"""Errors as answers: JSON for machines, the error page in three layers for people. Never a trace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flask-Limiter, the coarse first wall (CONTRACT 9): per process, or shared through Redis with a fallback in memory.
+"""Flask-Limiter, the coarse first wall: per process, or shared through Redis with a fallback in memory.
 
 The counters of record of guess limits are in the database, see `infra.limits`.
 """

@@ -1,4 +1,4 @@
-"""Security headers on every answer (DESIGN 8.7)."""
+"""Security headers on every answer."""
 
 from __future__ import annotations
 

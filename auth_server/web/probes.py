@@ -1,4 +1,4 @@
-"""Liveness and readiness (CONTRACT 4)."""
+"""Liveness and readiness."""
 
 from __future__ import annotations
 

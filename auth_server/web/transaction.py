@@ -1,4 +1,4 @@
-"""One commit per request, in one place: every answer below 500 commits, a crash rolls back (DESIGN 1.9).
+"""One commit per request, in one place: every answer below 500 commits, a crash rolls back.
 
 It is done in `process_response`, after everything else; an `after_request` hook would run before Flask has saved its
 session, and again for the error page. A commit that fails becomes a rolled-back 503 without cookies.

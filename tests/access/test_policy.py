@@ -46,7 +46,7 @@ def audience(rp: RelyingParty, **request: Any) -> Any:
 
 
 def test_the_audience_follows_the_scopes(shop: RelyingParty) -> None:
-    """The APIs that own the granted scopes, userinfo with `openid`, the issuer with neither (CONTRACT 6)."""
+    """The APIs that own the granted scopes, userinfo with `openid`, the issuer with neither."""
     assert audience(shop, scope="openid") == USERINFO
     assert audience(shop, scope="openid orders:read") == [ORDERS, USERINFO]
     assert audience(shop, scope="openid orders:read orders:write stock:read") == [ORDERS, STOCK, USERINFO]
@@ -96,7 +96,7 @@ def test_an_api_chooses_the_algorithm(app: Flask, browser: Browser, alg: str) ->
 
 @pytest.mark.parametrize("alg", ["RS256", "ES256", "EdDSA"])
 def test_a_client_chooses_the_algorithm_of_its_id_tokens(app: Flask, browser: Browser, alg: str) -> None:
-    """`id_token_signed_response_alg`; `kid` and `at_hash` are there for each (LIBRARIES 7 item 4)."""
+    """`id_token_signed_response_alg`; `kid` and `at_hash` are there for each."""
     rp = RelyingParty(app, browser, *factories.client(app, id_token_signed_response_alg=alg))
     first = rp.tokens()
     for tokens in (first, rp.refresh(first["refresh_token"]).json):
@@ -116,7 +116,7 @@ def at_hash(token: str, alg: str) -> str:
 
 
 def test_signing_follows_the_active_key(shop: RelyingParty) -> None:
-    """With two published keys every token is signed by the current one (LIBRARIES 7 item 6)."""
+    """With two published keys every token is signed by the current one."""
     shop.walk()
 
     def used() -> set[str]:
@@ -131,7 +131,7 @@ def test_signing_follows_the_active_key(shop: RelyingParty) -> None:
 
 
 def test_an_api_may_take_opaque_tokens(app: Flask, browser: Browser) -> None:
-    """Random, stored as a digest, and known to introspection, userinfo and revocation like any other (CONTRACT 6)."""
+    """Random, stored as a digest, and known to introspection, userinfo and revocation like any other."""
     api, secret = factories.api(app, token_format="opaque")
     rp = RelyingParty(app, browser, *factories.client(app, scope="openid email orders:read offline_access"))
     tokens = rp.tokens(scope="openid email orders:read")
@@ -156,7 +156,7 @@ def test_an_api_may_take_opaque_tokens(app: Flask, browser: Browser) -> None:
 
 
 def test_apis_of_different_forms_need_tokens_of_their_own(shop: RelyingParty) -> None:
-    """`invalid_target` in every place where both are asked at once; one at a time works (CONTRACT 6)."""
+    """`invalid_target` in every place where both are asked at once; one at a time works."""
     factories.api(shop.app, "https://es.example.org", scopes={"es:read": "Read"}, alg="ES256")
     factories.api(shop.app, "https://opaque.example.org", scopes={"opaque:read": "Read"}, token_format="opaque")
     factories.within(shop.app, lambda: clients.change(shop.client, {"scope": f"{SCOPE} es:read opaque:read"}))
@@ -179,7 +179,7 @@ def test_apis_of_different_forms_need_tokens_of_their_own(shop: RelyingParty) ->
 def test_the_shortest_life_counts(
     app: Flask, browser: Browser, client_life: int | None, api_life: int | None, expected: int
 ) -> None:
-    """Of client and API; `exp` equals `expires_in` (LIBRARIES 7 item 6); without the API its life does not count."""
+    """Of client and API; `exp` equals `expires_in`; without the API its life does not count."""
     factories.api(app, token_ttl_seconds=api_life)
     rp = RelyingParty(app, browser, *factories.client(app, scope="openid orders:read", access_token_ttl=client_life))
     tokens = rp.tokens(scope="openid orders:read")
@@ -190,7 +190,7 @@ def test_the_shortest_life_counts(
 
 
 def test_no_life_is_longer_than_an_hour(domain: None) -> None:
-    """Neither a client's nor an API's (CONTRACT 2)."""
+    """Neither a client's nor an API's."""
     for ttl in (3601, 29, 0, -1):
         with pytest.raises(RefusedInput):
             apis.create("https://long.example.org", token_ttl_seconds=ttl)
@@ -198,7 +198,7 @@ def test_no_life_is_longer_than_an_hour(domain: None) -> None:
 
 
 def test_an_unknown_scope_of_a_client_grants_nothing(app: Flask, browser: Browser) -> None:
-    """A client may be registered for an API that comes later (CONTRACT 7)."""
+    """A client may be registered for an API that comes later."""
     rp = RelyingParty(app, browser, *factories.client(app, scope="openid orders:read"))
     assert rp.tokens(scope="openid orders:read")["scope"] == "openid"
     factories.api(app)
@@ -208,7 +208,7 @@ def test_an_unknown_scope_of_a_client_grants_nothing(app: Flask, browser: Browse
 
 
 def test_a_restricted_scope_needs_one_of_its_roles(app: Flask, browser: Browser) -> None:
-    """By name or by group (CONTRACT 7); services are not asked for roles."""
+    """By name or by group; services are not asked for roles."""
     factories.api(app)
     factories.group(app, "staff")
     factories.role(app, "support", ["orders:read"], ["staff"])

@@ -1,4 +1,4 @@
-"""Passwords: every character counts, the cost is the same for everybody, rules are about length (CONTRACT 2, 9)."""
+"""Passwords: every character counts, the cost is the same for everybody, rules are about length."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def stored(user: users.User) -> str:
     ],
 )
 def test_any_password_signs_in_and_a_near_miss_does_not(user: users.User, password: str) -> None:
-    """Long ones, NUL, emoji and blanks: no truncation, no trimming (SECURITY LG-09)."""
+    """Long ones, NUL, emoji and blanks: no truncation, no trimming."""
     passwords.store(user.id, password)
     assert passwords.check(user.id, password)
     for other in (password[:-1], password + "x", password[:-1] + "!", password.swapcase() + " "):
@@ -56,7 +56,7 @@ def test_any_password_signs_in_and_a_near_miss_does_not(user: users.User, passwo
 
 
 def test_the_same_first_72_bytes_are_not_enough(user: users.User) -> None:
-    """bcrypt alone reads 72 bytes; the pre-hash reads all (SECURITY LG-09)."""
+    """bcrypt alone reads 72 bytes; the pre-hash reads all."""
     passwords.store(user.id, "a1b2" * 18 + "right")
     assert not passwords.check(user.id, "a1b2" * 18 + "wrong")
     assert passwords.check(user.id, "a1b2" * 18 + "right")
@@ -78,7 +78,7 @@ def test_one_text_typed_in_two_ways_is_one_password(user: users.User) -> None:
 
 @pytest.mark.parametrize(("count", "good"), [(1024, True), (1025, False), (60_000, False)])
 def test_a_password_has_at_most_1024_bytes(user: users.User, count: int, good: bool) -> None:
-    """Up to 1,024 are taken whole; more is refused, and never cut and accepted (SECURITY LG-09)."""
+    """Up to 1,024 are taken whole; more is refused, and never cut and accepted."""
     password = ("abcdefgh" * 8000)[:count]
     if good:
         passwords.store(user.id, password)
@@ -116,13 +116,13 @@ def test_a_weak_password_is_refused_with_the_reason(user: users.User, password: 
 
 
 def test_there_are_no_composition_rules(user: users.User) -> None:
-    """Twenty lower-case letters are fine (SECURITY LG-11)."""
+    """Twenty lower-case letters are fine."""
     passwords.store(user.id, "purplemonkeydishwash")
     assert passwords.check(user.id, "purplemonkeydishwash")
 
 
 def test_the_stored_form_is_bcrypt_over_a_keyed_prehash(make_app: Callable[..., Flask]) -> None:
-    """Cost 12 by default, a salt of its own each, under a scheme mark; bcrypt alone does not verify it (DESIGN 8.2)."""
+    """Cost 12 by default, a salt of its own each, under a scheme mark; bcrypt alone does not verify it."""
     app = make_app(bcrypt_rounds=12)
     user = factories.person(app, password=GOOD)
 
@@ -147,7 +147,7 @@ def test_the_prehash_key_is_sealed_and_needed(user: users.User) -> None:
 
 
 def test_a_new_master_secret_keeps_passwords(make_app: Callable[..., Flask]) -> None:
-    """The pre-hash key is random and only sealed by SECRET_KEY, so changing that breaks nobody (DESIGN 6)."""
+    """The pre-hash key is random and only sealed by SECRET_KEY, so changing that breaks nobody."""
     from tests.conftest import SECRET_KEY
 
     user = factories.person(make_app())
@@ -157,7 +157,7 @@ def test_a_new_master_secret_keeps_passwords(make_app: Callable[..., Flask]) -> 
 
 
 def test_a_plain_bcrypt_hash_is_verified(user: users.User) -> None:
-    """`apply` and imports bring them (CONTRACT 7)."""
+    """`apply` and imports bring them."""
     passwords.store_hash(user.id, bcrypt.hashpw(b"imported", bcrypt.gensalt(4)).decode())
     assert passwords.check(user.id, "imported")
     assert not passwords.check(user.id, "imported!")
@@ -187,7 +187,7 @@ def hashes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize("who", ["known", "passwordless", "disabled", "unknown", "no address", "empty", "nul"])
 def test_every_failure_costs_one_hash(app: Flask, browser: Browser, hashes: list[int], who: str) -> None:
-    """Unknown, disabled and passwordless accounts cost what a wrong password costs (SECURITY LG-06)."""
+    """Unknown, disabled and passwordless accounts cost what a wrong password costs."""
     factories.person(app, "known@example.org")
     factories.person(app, "passwordless@example.org", password=None)
     disabled = factories.person(app, "disabled@example.org")
@@ -201,7 +201,7 @@ def test_every_failure_costs_one_hash(app: Flask, browser: Browser, hashes: list
 
 @pytest.mark.parametrize("password", ["x" * 60_000, "", "\x00", "🔑" * 2000])
 def test_an_odd_password_is_just_wrong(browser: Browser, hashes: list[int], password: str) -> None:
-    """However long, it costs one hash and the answer is the usual one (SECURITY LG-09)."""
+    """However long, it costs one hash and the answer is the usual one."""
     asserts.is_page(browser.sign_in(password=password), "login", 401)
     assert hashes == [4]
     assert browser.sign_in().status_code == 303

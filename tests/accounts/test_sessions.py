@@ -1,4 +1,4 @@
-"""Sign-in sessions: how long they live and what they remember (CONTRACT 2, SECURITY b.18)."""
+"""Sign-in sessions: how long they live and what they remember."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def is_signed_in(browser: Browser) -> bool:
 
 
 def test_a_session_ends_after_an_hour_without_use(browser: Browser, in_a_while: Travel) -> None:
-    """Used within the hour it goes on; unused for longer it ends on the server (SECURITY SE-04)."""
+    """Used within the hour it goes on; unused for longer it ends on the server."""
     browser.sign_in()
     for _ in range(3):
         in_a_while(59 * MINUTE)
@@ -39,7 +39,7 @@ def test_a_session_ends_after_an_hour_without_use(browser: Browser, in_a_while: 
 
 
 def test_a_session_ends_twelve_hours_after_the_sign_in(browser: Browser, in_a_while: Travel) -> None:
-    """However busy it is (SECURITY SE-04: sliding cannot pass the absolute)."""
+    """However busy it is."""
     browser.sign_in()
     for _ in range(23):
         in_a_while(31 * MINUTE)
@@ -49,7 +49,7 @@ def test_a_session_ends_twelve_hours_after_the_sign_in(browser: Browser, in_a_wh
 
 
 def test_a_remembered_session_lives_thirty_days_from_the_last_use(browser: Browser, in_a_while: Travel) -> None:
-    """`Keep me signed in`: neither an hour's pause nor twelve hours end it, thirty days without use do (CONTRACT 2)."""
+    """`Keep me signed in`: neither an hour's pause nor twelve hours end it, thirty days without use do."""
     browser.sign_in(remember="1")
     for _ in range(3):
         in_a_while(29 * DAY)
@@ -59,7 +59,7 @@ def test_a_remembered_session_lives_thirty_days_from_the_last_use(browser: Brows
 
 
 def test_the_lives_are_settings(make_app: Callable[..., Flask], in_a_while: Travel) -> None:
-    """SESSION_IDLE_TTL, SESSION_ABSOLUTE_TTL and REMEMBER_TTL hold (CONTRACT 2)."""
+    """SESSION_IDLE_TTL, SESSION_ABSOLUTE_TTL and REMEMBER_TTL hold."""
     app = make_app(session_idle_ttl=10 * MINUTE, session_absolute_ttl=25 * MINUTE, remember_ttl=DAY)
     factories.person(app, roles=["administrator"])
     ordinary, idle, remembered = Browser(app), Browser(app), Browser(app)
@@ -89,7 +89,7 @@ def test_an_ended_session_does_not_come_back(browser: Browser, in_a_while: Trave
 
 
 def test_expired_sessions_are_pruned(browser: Browser, app: Flask, in_a_while: Travel) -> None:
-    """Only those that nobody can use any more (SECURITY DO-05)."""
+    """Only those that nobody can use any more."""
     remembered = Browser(app)
     browser.sign_in()
     remembered.sign_in(remember="1")
@@ -100,7 +100,7 @@ def test_expired_sessions_are_pruned(browser: Browser, app: Flask, in_a_while: T
 
 
 def test_a_session_is_stored_by_digest(browser: Browser, app: Flask) -> None:
-    """256 random bits in the cookie, their SHA-256 in the table, no personal data in either (SECURITY SE-01)."""
+    """256 random bits in the cookie, their SHA-256 in the table, no personal data in either."""
     browser.sign_in()
     handle = browser.cookie("auth_server") or ""
     assert len(handle) == 43
@@ -145,7 +145,7 @@ def test_use_is_written_once_a_minute(browser: Browser, app: Flask, ada: users.U
 def test_a_disabled_or_deleted_person_is_signed_out(
     browser: Browser, app: Flask, ben: users.User, act: Callable[[users.User], None]
 ) -> None:
-    """Every browser of theirs is at the login page at once; nobody else's is (SECURITY SE-05)."""
+    """Every browser of theirs is at the login page at once; nobody else's is."""
     other = Browser(app)
     browser.sign_in(email="ben@example.org")
     other.sign_in()
@@ -157,7 +157,7 @@ def test_a_disabled_or_deleted_person_is_signed_out(
 
 
 def test_sessions_go_with_the_account(browser: Browser, app: Flask, ben: users.User) -> None:
-    """Deleting an account leaves no row of it behind (SECURITY AD-13)."""
+    """Deleting an account leaves no row of it behind."""
     browser.sign_in(email="ben@example.org")
     factories.within(app, lambda: ending.delete_user(users.find(ben.id) or ben))
     with app.app_context():

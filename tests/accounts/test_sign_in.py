@@ -1,4 +1,4 @@
-"""The guess limit in front of passwords, exactly as CONTRACT 9 says."""
+"""The guess limit in front of passwords: exact under sixty tries at once."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def evaluated(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 
 def test_sixty_parallel_wrong_passwords_five_evaluated(app: Flask, ada: users.User, evaluated: list[bytes]) -> None:
-    """From sixty addresses at one account: five are looked at, 55 get 429, and the owner gets in (CONTRACT 9)."""
+    """From sixty addresses at one account: five are looked at, 55 get 429, and the owner gets in."""
     owner = Browser(app)
     assert owner.sign_in().status_code == 303
     evaluated.clear()
@@ -94,7 +94,7 @@ def test_sixty_parallel_wrong_passwords_five_evaluated(app: Flask, ada: users.Us
 
 
 def test_sixty_parallel_from_one_address_five_evaluated(app: Flask, ada: users.User, evaluated: list[bytes]) -> None:
-    """Sixty accounts tried from one address: five are looked at (SECURITY LG-01, LG-03)."""
+    """Sixty accounts tried from one address: five are looked at."""
     browsers = [stranger(app) for _ in range(60)]
     pages = [browser.get("/login") for browser in browsers]
     statuses: list[int] = []
@@ -115,7 +115,7 @@ def test_sixty_parallel_from_one_address_five_evaluated(app: Flask, ada: users.U
 
 
 def test_beyond_the_limit_even_the_right_password_is_refused(app: Flask, ada: users.User) -> None:
-    """Five wrong tries are answered, the sixth is not looked at; one try earlier the right one is fine (CONTRACT 9)."""
+    """Five wrong tries are answered, the sixth is not looked at; one try earlier the right one is fine."""
     browser = stranger(app)
     assert fail(browser, 5) == [401] * 5
     is_throttled(browser.sign_in())
@@ -139,7 +139,7 @@ def test_the_limit_ends_with_its_window(app: Flask, ada: users.User, in_a_while:
 
 
 def test_a_known_browser_is_not_locked_out_and_has_its_own_limit(app: Flask, ada: users.User) -> None:
-    """It counts in no other bucket, nor others in its own, and its own is as small (CONTRACT 9, SECURITY LG-05)."""
+    """It counts in no other bucket, nor others in its own, and its own is as small."""
     owner = Browser(app, "203.0.113.1")
     owner.sign_in()
     owner.sign_out()
@@ -169,7 +169,7 @@ def test_a_browser_known_to_one_account_is_a_stranger_to_another(app: Flask, ada
 
 
 def test_success_clears_the_accounts_bucket_not_the_addresss(app: Flask, ada: users.User, ben: users.User) -> None:
-    """After a success the account starts anew; the address keeps its four failures (CONTRACT 9)."""
+    """After a success the account starts anew; the address keeps its four failures."""
     first = stranger(app, "203.0.113.1")
     assert fail(first, 4) == [401] * 4
     assert first.sign_in().status_code == 303
@@ -180,7 +180,7 @@ def test_success_clears_the_accounts_bucket_not_the_addresss(app: Flask, ada: us
 
 
 def test_success_does_not_count_at_the_address(app: Flask, ada: users.User) -> None:
-    """An office behind one address signs in all morning (CONTRACT 9)."""
+    """An office behind one address signs in all morning."""
     for number in range(8):
         factories.person(app, f"colleague{number}@example.org")
         assert stranger(app).sign_in(email=f"colleague{number}@example.org").status_code == 303
@@ -197,7 +197,7 @@ def test_success_does_not_count_at_the_address(app: Flask, ada: users.User) -> N
     ],
 )
 def test_ipv6_counts_by_64(app: Flask, ada: users.User, first: str, second: str, is_one: bool) -> None:
-    """A household's /64 is one address; neighbours and mapped IPv4 addresses are told apart (CONTRACT 9)."""
+    """A household's /64 is one address; neighbours and mapped IPv4 addresses are told apart."""
     for number in range(5):
         fail(stranger(app, first), email=f"nobody{number}@example.org")
     status = stranger(app, second).sign_in().status_code
@@ -206,7 +206,7 @@ def test_ipv6_counts_by_64(app: Flask, ada: users.User, first: str, second: str,
 
 
 def test_spellings_of_an_address_are_one_account(app: Flask, ada: users.User) -> None:
-    """Case and blanks do not make new tries (SECURITY LG-02)."""
+    """Case and blanks do not make new tries."""
     spellings = ["ada@example.org", "ADA@example.org", " ada@example.org", "Ada@Example.Org", "ａda@example.org"]
     for spelling, address in zip(spellings, addresses(), strict=False):
         assert fail(stranger(app, address), email=spelling) == [401]
@@ -214,7 +214,7 @@ def test_spellings_of_an_address_are_one_account(app: Flask, ada: users.User) ->
 
 
 def test_a_forged_forwarded_address_changes_nothing(app: Flask, ada: users.User) -> None:
-    """`X-Forwarded-For` of a stranger is not an address (SECURITY LG-04)."""
+    """`X-Forwarded-For` of a stranger is not an address."""
     browser = stranger(app)
     for number in range(5):
         fields = {**Page(browser.get("/login").text).inputs, "email": f"n{number}@example.org", "password": "x"}
@@ -224,7 +224,7 @@ def test_a_forged_forwarded_address_changes_nothing(app: Flask, ada: users.User)
 
 
 def test_the_limit_holds_over_a_restart(make_app: Callable[..., Flask]) -> None:
-    """The counters are in the database (SECURITY RL-02)."""
+    """The counters are in the database."""
     app = make_app()
     factories.person(app, roles=["administrator"])
     fail(stranger(app), 5)
@@ -232,7 +232,7 @@ def test_the_limit_holds_over_a_restart(make_app: Callable[..., Flask]) -> None:
 
 
 def test_the_limit_is_a_setting(make_app: Callable[..., Flask]) -> None:
-    """LOGIN_RATE_LIMIT holds, and may be off on loopback (CONTRACT 2)."""
+    """LOGIN_RATE_LIMIT holds, and may be off on loopback."""
     app = make_app(login_rate_limit=Rate(2, timedelta(hours=1)))
     factories.person(app, roles=["administrator"])
     assert fail(stranger(app), 3) == [401, 401, 429]
@@ -250,7 +250,7 @@ def normalised(response: TestResponse, email: str) -> tuple[int, str, list[tuple
 
 @pytest.mark.parametrize("who", ["unknown", "disabled", "passwordless"])
 def test_no_answer_tells_whether_an_account_exists(app: Flask, ada: users.User, who: str) -> None:
-    """Status, body and headers are the same for a wrong password, before and beyond the limit (SECURITY LG-06)."""
+    """Status, body and headers are the same for a wrong password, before and beyond the limit."""
     factories.person(app, "passwordless@example.org", password=None)
     disabled = factories.person(app, "disabled@example.org")
     factories.within(app, lambda: users.disable(users.find(disabled.id) or disabled))
@@ -263,7 +263,7 @@ def test_no_answer_tells_whether_an_account_exists(app: Flask, ada: users.User, 
 
 
 def test_the_right_password_of_a_disabled_person_is_a_wrong_one(app: Flask, ada: users.User, ben: users.User) -> None:
-    """The answer is the same as for a wrong password; enabled again it is right (SECURITY LG-06)."""
+    """The answer is the same as for a wrong password; enabled again it is right."""
     factories.within(app, lambda: users.disable(users.find(ben.id) or ben))
     wrong = normalised(stranger(app, "203.0.113.1").sign_in(password="wrong"), "ada@example.org")
     right = stranger(app, "203.0.113.2").sign_in(email="ben@example.org")

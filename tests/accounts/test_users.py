@@ -18,7 +18,7 @@ from tests.support import factories
 
 @pytest.mark.usefixtures("domain")
 def test_a_sub_is_random_and_survives_every_change() -> None:
-    """A UUID that says nothing about the person (CONTRACT 6)."""
+    """A UUID that says nothing about the person."""
     user = users.create("ada@example.org", "Ada", verified=True)
     sub = user.id
     assert uuid.UUID(sub).version == 4
@@ -31,7 +31,7 @@ def test_a_sub_is_random_and_survives_every_change() -> None:
 
 @pytest.mark.usefixtures("domain")
 def test_a_sub_never_comes_back() -> None:
-    """A new account with a deleted one's address is somebody else (SECURITY AD-13)."""
+    """A new account with a deleted one's address is somebody else."""
     user = users.create("ada@example.org", "Ada", verified=True)
     first = user.id
     ending.delete_user(user)
@@ -43,7 +43,7 @@ def test_a_sub_never_comes_back() -> None:
 )
 @pytest.mark.usefixtures("domain")
 def test_variants_of_an_address_are_one_account(variant: str) -> None:
-    """Case, blanks and compatibility forms do not make a second account, nor hide the first (SECURITY LG-15)."""
+    """Case, blanks and compatibility forms do not make a second account, nor hide the first."""
     user = users.create("ada@example.org", "Ada", verified=True)
     found = users.find_by_email(variant)
     assert found is not None
@@ -88,7 +88,7 @@ def test_a_name_is_one_short_line(name: str) -> None:
 @pytest.mark.parametrize("claim", sorted(users.RESERVED_CLAIMS))
 @pytest.mark.usefixtures("domain")
 def test_free_claims_cannot_set_the_protocols(claim: str) -> None:
-    """Nobody becomes an administrator, or somebody else, by a free claim (SECURITY AD-03)."""
+    """Nobody becomes an administrator, or somebody else, by a free claim."""
     with pytest.raises(RefusedInput, match=claim):
         users.create("ada@example.org", "Ada", verified=True, claims={claim: "x"})
     assert users.create("ada@example.org", "Ada", verified=True, claims={"nickname": "x"}).claims == {"nickname": "x"}
@@ -140,7 +140,7 @@ def test_people_are_found_by_address_or_sub() -> None:
 
 
 def test_of_many_who_want_an_address_one_gets_it(app: Flask) -> None:
-    """The unique index decides, and the others are told (SECURITY RA-04)."""
+    """The unique index decides, and the others are told."""
     made: list[str] = []
     refused: list[str] = []
 

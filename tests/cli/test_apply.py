@@ -1,4 +1,4 @@
-"""`apply`: the database becomes what a file says (CONTRACT 7)."""
+"""`apply`: the database becomes what a file says."""
 
 from __future__ import annotations
 
@@ -282,7 +282,7 @@ def test_an_api_and_a_role_follow_the_file(run: Run, file: Path) -> None:
 
 
 def test_hand_made_things_are_taken_over_and_never_pruned(run: Run, tmp_path: Path) -> None:
-    """`--prune` deletes only what an earlier apply made (CONTRACT 3)."""
+    """`--prune` deletes only what an earlier apply made."""
     metadata = '{"client_id": "wiki", "redirect_uris": ["https://wiki.example.org/cb"]}'
     run("clients", "create", "--metadata", "-", given=metadata)
     file = tmp_path / "wiki.toml"
@@ -324,7 +324,7 @@ def test_an_unreadable_file_is_refused(run: Run, tmp_path: Path) -> None:
 
 
 def test_the_file_of_the_settings_is_applied_at_the_start(program: Run, run: Run, file: Path) -> None:
-    """CONFIG_FILE: `init` and `serve` bring it about (CONTRACT 2)."""
+    """CONFIG_FILE: `init` and `serve` bring it about."""
     program("init", AUTH_SERVER_CONFIG_FILE=str(file))
     assert [row["name"] for row in run("groups", "list", "--json").json] == ["staff"]
 

@@ -15,7 +15,7 @@ def is_signed_in(browser: Browser) -> bool:
 
 
 def test_sessions_are_listed_with_what_tells_them_apart(run: Run, browser: Browser, ben: User) -> None:
-    """Person, start, last use and how they signed in; of one person or of all (CONTRACT 3)."""
+    """Person, start, last use and how they signed in; of one person or of all."""
     browser.sign_in()
     Browser(browser.app).sign_in(ben.email)
     rows = run("sessions", "list", "--json").json
@@ -94,7 +94,7 @@ def test_what_was_not_named_lives_on(run: Run, rp: RelyingParty, ben: User, whic
     "words", [("sessions", "revoke", "--all"), ("tokens", "revoke", "--all"), ("sessions", "revoke", "x")]
 )
 def test_without_yes_and_terminal_nothing_ends(run: Run, rp: RelyingParty, words: tuple[str, ...]) -> None:
-    """Exit 1, and everybody stays signed in (CONTRACT 3)."""
+    """Exit 1, and everybody stays signed in."""
     answer = rp.tokens()
     assert "--yes" in run(*words, code=1).err
     assert is_signed_in(rp.browser)
@@ -114,7 +114,7 @@ def test_an_unknown_name_is_refused(run: Run) -> None:
 
 
 def test_disabling_ends_what_is_held(run: Run, rp: RelyingParty, ben: User) -> None:
-    """`users disable` and `clients disable` (CONTRACT 6); a new start is possible after `enable`."""
+    """`users disable` and `clients disable`; a new start is possible after `enable`."""
     run("users", "set", ben.email, "--role", "administrator")
     answer = rp.tokens()
     run("clients", "disable", rp.client.client_id, "--yes")

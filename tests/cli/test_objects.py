@@ -44,7 +44,7 @@ def test_without_a_password_a_link_sets_one(run: Run) -> None:
 
 
 def test_a_short_password_is_refused_and_a_middling_one_warned_about(run: Run) -> None:
-    """From 8 characters on an operator may set it (CONTRACT 2); nothing is created otherwise."""
+    """From 8 characters on an operator may set it; nothing is created otherwise."""
     run("users", "create", "eve@example.org", "--password-stdin", given="seven77\n", code=1)
     assert run("users", "list", "--json").json == []
     done = run("users", "create", "eve@example.org", "--password-stdin", given="eight888x\n")
@@ -115,7 +115,7 @@ def test_a_change_of_nothing_is_wrong_usage(run: Run) -> None:
 
 
 def test_verified_is_what_the_operator_says(run: Run) -> None:
-    """An address that an administrator types counts as verified unless told otherwise (CONTRACT 3)."""
+    """An address that an administrator types counts as verified unless told otherwise."""
     create_ada(run)
     run("users", "create", "eve@example.org", "--unverified")
 
@@ -320,7 +320,7 @@ def test_sessions_and_tokens_of_nobody(run: Run) -> None:
 
 
 def test_a_secret_is_never_an_option() -> None:
-    """What stands on a command line can be read by everybody on the machine (CONTRACT 3)."""
+    """What stands on a command line can be read by everybody on the machine."""
     import click
 
     from auth_server.cli import lazy

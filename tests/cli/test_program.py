@@ -25,7 +25,7 @@ from tests.support.live import ROOT
 
 
 def test_data_goes_to_stdout_and_messages_to_stderr(program: Run) -> None:
-    """`--json` gives exactly one document; the reminder stands beside it (CONTRACT 3)."""
+    """`--json` gives exactly one document; the reminder stands beside it."""
     done = program("clients", "create", "--name", "Wiki", "--redirect-uri", "https://wiki.example.org/cb", "--json")
     assert done.json["client_secret"]
     assert "shown this once" in done.err
@@ -49,7 +49,7 @@ COMMANDS = commands(root)
 
 
 def test_the_commands_are_the_contracts() -> None:
-    """The names of CONTRACT 3 that this version has, no more and no less."""
+    """The command names that this version has, no more and no less."""
     users = "create list show set disable enable delete reset-mfa reset-link"
     clients = "create list show set secrets disable enable delete"
     inner = {"users": users, "groups": "create list delete", "clients": clients, "apis": "create list delete"}
@@ -61,7 +61,7 @@ def test_the_commands_are_the_contracts() -> None:
 
 @pytest.mark.parametrize("words", ["", *COMMANDS])
 def test_every_level_of_help_has_an_example_that_works(run: Run, words: str) -> None:
-    """`-h` and `--help` say what it does and show a call that is taken as it stands (UX OP-7)."""
+    """`-h` and `--help` say what it does and show a call that is taken as it stands."""
     text = run(*words.split(), "-h").out
     assert text.startswith(f"Usage: root {words}".rstrip())
     assert run(*words.split(), "--help").out == text
@@ -97,7 +97,7 @@ def test_a_typo_suggests_the_nearest(run: Run, words: str, nearest: str) -> None
 
 @pytest.mark.parametrize(("answer", "code"), [("n", 1), ("", 1), ("y", 0)])
 def test_on_a_terminal_it_asks(environment: dict[str, str], run: Run, answer: str, code: int) -> None:
-    """Only a yes is a yes; the question is on stderr (CONTRACT 3)."""
+    """Only a yes is a yes; the question is on stderr."""
     run("groups", "create", "staff")
     ours, theirs = os.openpty()
     os.write(ours, f"{answer}\n".encode())
@@ -152,7 +152,7 @@ def test_every_problem_of_the_configuration_is_told_at_once(program: Run) -> Non
 def test_what_a_public_host_must_not_have_stops_the_program(
     environment: dict[str, str], program: Run, name: str, wrong: str, right: str
 ) -> None:
-    """Exit 3 with the name and what to write; with the right value it runs (CONTRACT 2)."""
+    """Exit 3 with the name and what to write; with the right value it runs."""
     public = {"AUTH_SERVER_ISSUER": "https://id.example.org", "AUTH_SERVER_BCRYPT_ROUNDS": "12"}
     done = program("groups", "list", "--json", code=3, **{**public, f"AUTH_SERVER_{name}": wrong})
     assert done.out == ""
@@ -191,7 +191,7 @@ def test_without_init_a_command_says_what_to_do(program: Run, tmp_path: Path) ->
 def test_a_database_of_another_version_is_left_alone(
     program: Run, database_url: str, revision: str | None, words: str
 ) -> None:
-    """Exit 3 from every command; the right revision is taken again (CONTRACT 3)."""
+    """Exit 3 from every command; the right revision is taken again."""
     engine = create_engine(database_url)
     with engine.begin() as connection:
         known = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
@@ -219,7 +219,7 @@ def test_a_database_that_does_not_answer_is_told_so(program: Run) -> None:
 
 
 def test_the_commands_are_under_flask_too(environment: dict[str, str]) -> None:
-    """`flask --app app`, with the same data, streams and exit codes (CONTRACT 3)."""
+    """`flask --app app`, with the same data, streams and exit codes."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AUTH_SERVER_")}
 
     def flask(*words: str) -> subprocess.CompletedProcess[str]:

@@ -51,7 +51,7 @@ def raw(credentials: str | bytes) -> dict[str, str]:
 
 @pytest.mark.parametrize("path", ENDPOINTS)
 def test_a_client_proves_itself_by_header_or_body(post: Post, service: tuple[Client, str], path: str) -> None:
-    """Where no method was registered either way counts, at every endpoint alike (CONTRACT 3)."""
+    """Where no method was registered either way counts, at every endpoint alike."""
     client, secret = service
     assert post(path, headers=basic(client.client_id, secret)).status_code == 200
     assert post(path, client_id=client.client_id, client_secret=secret).status_code == 200
@@ -103,7 +103,7 @@ def test_one_method_a_request(post: Post, service: tuple[Client, str], path: str
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
 def test_only_the_registered_method_counts(app: Flask, post: Post, method: str) -> None:
-    """When a client names one (CONTRACT 3)."""
+    """When a client names one."""
     client, secret = factories.service(app, token_endpoint_auth_method=method)
     by_header = post(headers=basic(client.client_id, secret))
     in_body = post(client_id=client.client_id, client_secret=secret)
@@ -163,7 +163,7 @@ def test_basic_credentials_may_be_form_encoded_or_raw(app: Flask, post: Post) ->
     ids=lambda header: header[:30],
 )
 def test_a_malformed_header_is_no_credential(post: Post, service: tuple[Client, str], header: str) -> None:
-    """401, never a crash (LIBRARIES 1.4 rows 4 and 5)."""
+    """401, never a crash."""
     for path in ENDPOINTS:
         asserts.is_oauth_error(post(path, headers={"Authorization": header}), "invalid_client", 401)
     assert post(headers=basic(service[0].client_id, service[1])).status_code == 200
@@ -255,7 +255,7 @@ def test_the_gate_says_how_a_client_proved_itself(domain: None, app: Flask) -> N
 
 
 def test_guessing_is_limited_by_address_not_by_client(make_app: Callable[..., Flask]) -> None:
-    """429 for the guesser; the client itself goes on from elsewhere (OAuth 2.1 §2.4.1, CONTRACT 9)."""
+    """429 for the guesser; the client itself goes on from elsewhere (OAuth 2.1 §2.4.1)."""
     app = make_app(endpoint_rate_limit=values.Rate(5, timedelta(minutes=1)))
     client, secret = factories.service(app)
     machine = app.test_client(use_cookies=False)

@@ -29,7 +29,7 @@ REGISTERED = "https://app.example.org/cb"
     ],
 )
 def test_the_difference_is_told_in_words(presented: str, expected: str) -> None:
-    """What the app's developer needs in order to repair it (UX DEV-4)."""
+    """What the app's developer needs in order to repair it."""
     assert difference.kind(presented, [REGISTERED]) == expected
 
 

@@ -45,7 +45,7 @@ def refusal(raw: dict[str, Any]) -> str:
 
 
 def test_defaults_are_filled_in() -> None:
-    """What CONTRACT 3 says of a client that names nothing."""
+    """What a client gets that names nothing."""
     found = metadata.validate(GOOD)
     assert found["grant_types"] == ["authorization_code", "refresh_token"]
     assert found["scope"] == "openid profile email offline_access"
@@ -71,7 +71,7 @@ def test_addresses_that_lead_elsewhere_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", URI_FIELDS)
 def test_addresses_of_pages_follow_their_own_rule(name: str) -> None:
-    """https, or http on loopback; no private schemes (SECURITY RU-08)."""
+    """https, or http on loopback; no private schemes."""
     for uri in (*DANGEROUS, "com.example.app:/page"):
         assert refusal({**GOOD, name: uri}) in ("invalid_client_metadata", "invalid_redirect_uri"), uri
     for wrong in (5, [CALLBACK], {}, True):
@@ -160,7 +160,7 @@ JSON = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(sorted(metadata.FIELDS)) | st.text(max_size=12), JSON, max_size=5))
 def test_any_json_is_accepted_or_refused(raw: dict[str, Any]) -> None:
-    """Never a crash (LIBRARIES 1.4 rows 8 and 9); what is accepted is accepted again."""
+    """Never a crash; what is accepted is accepted again."""
     try:
         found = metadata.validate({**GOOD, **raw})
     except (InvalidClientMetadata, InvalidRedirectUri):

@@ -1,4 +1,4 @@
-"""Settings: every problem is told at once, and a wrong value never starts a server (CONTRACT 2)."""
+"""Settings: every problem is told at once, and a wrong value never starts a server."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def problems(folder: Path, **changed: str) -> list[str]:
 
 
 def test_the_defaults_are_the_contracts(tmp_path: Path) -> None:
-    """Nothing set is a safe server for one machine (CONTRACT 2)."""
+    """Nothing set is a safe server for one machine."""
     found = read(tmp_path)
     assert found.issuer == "http://localhost:8421"
     assert found.database_url == f"sqlite:///{tmp_path / 'auth-server.db'}"
@@ -81,7 +81,7 @@ def test_the_defaults_are_the_contracts(tmp_path: Path) -> None:
 
 
 def test_every_wrong_value_is_reported_at_once(tmp_path: Path) -> None:
-    """One line per problem, each with the variable's name; none hides another (CONTRACT 2)."""
+    """One line per problem, each with the variable's name; none hides another."""
     found = problems(tmp_path, **WRONG, NONSENSE="1")
     named = [line.partition(":")[0].removeprefix(config.PREFIX) for line in found]
     assert sorted(named) == sorted([*WRONG, "NONSENSE"])
@@ -125,7 +125,7 @@ def test_a_misspelt_name_is_refused_with_the_right_one(tmp_path: Path) -> None:
     ],
 )
 def test_a_right_issuer_is_taken_as_it_is(tmp_path: Path, issuer: str) -> None:
-    """https anywhere, plain http on loopback (CONTRACT 2, RFC 8414 §2)."""
+    """https anywhere, plain http on loopback."""
     assert read(tmp_path, ISSUER=issuer).issuer == issuer
 
 
@@ -155,7 +155,7 @@ def test_a_right_issuer_is_taken_as_it_is(tmp_path: Path, issuer: str) -> None:
     ],
 )
 def test_a_wrong_issuer_is_refused(tmp_path: Path, issuer: str) -> None:
-    """Anything that could not be compared or reached as it stands stops the start (SECURITY OP-01)."""
+    """Anything that could not be compared or reached as it stands stops the start."""
     assert problems(tmp_path, ISSUER=issuer)[0].startswith("AUTH_SERVER_ISSUER: ")
 
 
@@ -164,7 +164,7 @@ def test_a_wrong_issuer_is_refused(tmp_path: Path, issuer: str) -> None:
     [("BCRYPT_ROUNDS", "11"), ("LOGIN_RATE_LIMIT", "off")],
 )
 def test_what_is_weak_is_for_loopback_only(tmp_path: Path, name: str, value: str) -> None:
-    """Cheap hashes and no guess limit are taken on a loopback issuer and nowhere else (CONTRACT 2)."""
+    """Cheap hashes and no guess limit are taken on a loopback issuer and nowhere else."""
     assert read(tmp_path, **{name: value})
     (line,) = problems(tmp_path, ISSUER="https://id.example.org", **{name: value})
     assert line.startswith(f"AUTH_SERVER_{name}: ")
@@ -174,7 +174,7 @@ def test_what_is_weak_is_for_loopback_only(tmp_path: Path, name: str, value: str
     ("value", "good"), [("3600", True), ("1h", True), ("3601", False), ("30", True), ("29", False)]
 )
 def test_access_tokens_live_at_most_an_hour(tmp_path: Path, value: str, good: bool) -> None:
-    """More than 3600 seconds is refused (CONTRACT 2)."""
+    """More than 3600 seconds is refused."""
     if good:
         assert read(tmp_path, ACCESS_TOKEN_TTL=value).access_token_ttl <= timedelta(hours=1)
     else:
@@ -185,12 +185,12 @@ def test_access_tokens_live_at_most_an_hour(tmp_path: Path, value: str, good: bo
     ("text", "seconds"), [("900", 900), ("900s", 900), ("15m", 900), ("12h", 43_200), ("30d", 2_592_000)]
 )
 def test_durations_are_seconds_or_units(text: str, seconds: int) -> None:
-    """Both spellings of CONTRACT 2 mean the same."""
+    """Both spellings mean the same."""
     assert values.duration(text) == timedelta(seconds=seconds)
 
 
 def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
-    """`…_FILE` reads it, and setting both is refused: nobody could say which one holds (CONTRACT 2)."""
+    """`…_FILE` reads it, and setting both is refused: nobody could say which one holds."""
     path = tmp_path / "secret"
     path.write_text(SECRET + "\n")
     environ = {"AUTH_SERVER_INSTANCE_PATH": str(tmp_path), "AUTH_SERVER_SECRET_KEY_FILE": str(path)}
@@ -216,7 +216,7 @@ def test_only_a_start_makes_the_instance_folder(tmp_path: Path) -> None:
 
 
 def test_two_starts_at_once_agree_on_one_secret(tmp_path: Path) -> None:
-    """Of several processes that make the secret, all use the same one (SECURITY RA-09)."""
+    """Of several processes that make the secret, all use the same one."""
     environ = {"AUTH_SERVER_INSTANCE_PATH": str(tmp_path / "instance")}
     found: list[str] = []
     threads = [
@@ -233,7 +233,7 @@ def test_two_starts_at_once_agree_on_one_secret(tmp_path: Path) -> None:
 
 
 def test_a_secret_that_others_can_read_stops_the_start(tmp_path: Path) -> None:
-    """A world-readable master secret is refused, and taken again after `chmod 600` (SECURITY ST-04)."""
+    """A world-readable master secret is refused, and taken again after `chmod 600`."""
     path = tmp_path / "secret_key"
     path.write_text(SECRET)
     path.chmod(0o644)
@@ -245,7 +245,7 @@ def test_a_secret_that_others_can_read_stops_the_start(tmp_path: Path) -> None:
 
 
 def test_the_issuer_in_force_is_remembered(tmp_path: Path) -> None:
-    """A second shell prints the same links; the variable wins over the memory (CONTRACT 1)."""
+    """A second shell prints the same links; the variable wins over the memory."""
     config.remember_issuer(read(tmp_path, ISSUER="http://localhost:9000"))
     assert read(tmp_path).issuer == "http://localhost:9000"
     assert read(tmp_path, ISSUER="http://localhost:9001").issuer == "http://localhost:9001"

@@ -16,7 +16,7 @@ OTHER_KEY = "another-0123456789-abcdefghijklmnopqrstuvwxyz"
 
 
 def test_secrets_are_random_and_long(app: Flask) -> None:
-    """256 random bits, URL-safe; a client's secret is 43 or more letters and digits (CONTRACT 3, 6)."""
+    """256 random bits, URL-safe; a client's secret is 43 or more letters and digits."""
     made = {crypto.new_secret() for _ in range(200)}
     assert len(made) == 200
     assert all(len(secret) == 43 for secret in made)
@@ -35,7 +35,7 @@ def test_what_was_sealed_is_read_again(app: Flask) -> None:
 
 @pytest.mark.parametrize(("purpose", "row"), [("purpose", "row-2"), ("another", "row-1")])
 def test_a_sealed_value_cannot_change_its_place(app: Flask, purpose: str, row: str) -> None:
-    """Swapped between rows or purposes it is refused (SECURITY ST-03)."""
+    """Swapped between rows or purposes it is refused."""
     sealed = crypto.seal("purpose", b"private", "row-1")
     with pytest.raises(CannotUnseal):
         crypto.unseal(purpose, sealed, row)
@@ -53,7 +53,7 @@ def test_an_altered_value_is_refused(app: Flask, broken: str) -> None:
 
 
 def test_the_previous_master_secret_still_opens(make_app: Callable[..., Flask]) -> None:
-    """After a change of SECRET_KEY the previous one opens what it had sealed; without it nothing does (CONTRACT 2)."""
+    """After a change of SECRET_KEY the previous one opens what it had sealed; without it nothing does."""
     make_app()
     sealed = crypto.seal("purpose", b"private", "row-1")
     make_app(secret_key=OTHER_KEY)
@@ -67,7 +67,7 @@ def test_the_previous_master_secret_still_opens(make_app: Callable[..., Flask]) 
 
 
 def test_only_the_holder_of_a_secret_opens_what_it_sealed(app: Flask) -> None:
-    """A successor sealed under a presented token opens with that token alone (DESIGN 5, Refresh)."""
+    """A successor sealed under a presented token opens with that token alone."""
     raw_secret = crypto.new_secret()
     sealed = crypto.seal_with_secret(raw_secret, b"successor", "purpose")
     assert crypto.unseal_with_secret(raw_secret, sealed, "purpose") == b"successor"

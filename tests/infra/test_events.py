@@ -1,4 +1,4 @@
-"""`record`: one audit row and one log line for everything that is worth it (SECURITY b.25)."""
+"""`record`: one audit row and one log line for everything that is worth it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.rp import RelyingParty, basic
 
 
 def test_an_event_says_who_what_when_where_and_with_what_result(app: Flask) -> None:
-    """Every field of SECURITY AU-02 has a column; the moment is UTC."""
+    """Every field of who, what, when and where has a column; the moment is UTC."""
 
     def act() -> None:
         context = Context(request_id="r-1", address="192.0.2.1", actor_kind="person", actor="ada", session="s-1")
@@ -57,7 +57,7 @@ def test_failures_are_marked(app: Flask) -> None:
 
 
 def test_an_act_and_its_record_stand_or_fall_together(app: Flask) -> None:
-    """A rolled-back act leaves no event (SECURITY AU-05)."""
+    """A rolled-back act leaves no event."""
     with app.app_context():
         users.create("ada@example.org", "Ada", verified=True)
         db.session.rollback()
@@ -67,7 +67,7 @@ def test_an_act_and_its_record_stand_or_fall_together(app: Flask) -> None:
 
 
 def test_old_events_go(app: Flask, in_a_while: Callable[[timedelta], None]) -> None:
-    """After AUDIT_RETENTION, and not before (SECURITY AU-06)."""
+    """After AUDIT_RETENTION, and not before."""
     factories.within(app, lambda: record(Event.SETUP_COMPLETED))
     retention = timedelta(days=400)
     in_a_while(timedelta(days=399))
@@ -78,7 +78,7 @@ def test_old_events_go(app: Flask, in_a_while: Callable[[timedelta], None]) -> N
 
 
 def test_the_answer_the_log_and_the_audit_carry_one_id(app: Flask, browser: Browser) -> None:
-    """`X-Request-Id` finds the log line and the audit record (CONTRACT 4)."""
+    """`X-Request-Id` finds the log line and the audit record."""
     stream = io.StringIO()
     setup_log(config.current(), stream)
     request_id = browser.sign_in(password="wrong").headers["X-Request-Id"]
@@ -93,7 +93,7 @@ def actors(app: Flask, event: str) -> set[tuple[str, str]]:
 
 
 def test_person_service_and_job_are_told_apart(rp: RelyingParty, app: Flask, ada: users.User) -> None:
-    """A person acts in a browser, a service with its credentials, a job by itself (issue 2, People)."""
+    """A person acts in a browser, a service with its credentials, a job by itself."""
     tokens = rp.tokens()
     factories.api(app)
     robot, secret = factories.service(app, "orders:read")
@@ -111,7 +111,7 @@ def test_person_service_and_job_are_told_apart(rp: RelyingParty, app: Flask, ada
 
 
 def test_a_stranger_has_no_name(browser: Browser, app: Flask) -> None:
-    """A failed sign-in was nobody's: what was typed into the name field may be a password (SECURITY LS-04)."""
+    """A failed sign-in was nobody's: what was typed into the name field may be a password."""
     assert browser.sign_in(email="my secret password", password="x").status_code == 401
     assert actors(app, "sign_in.failed") == {("", "")}
     rows: list[Any] = asserts.events_of(app, "sign_in.failed")

@@ -1,4 +1,4 @@
-"""Guess limits: counters of record in the database (CONTRACT 9)."""
+"""Guess limits: counters of record in the database."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_off_counts_nothing() -> None:
 
 
 def test_parallel_tries_cannot_pass_the_limit(app: Flask) -> None:
-    """Of thirty at once exactly three are allowed (SECURITY LG-03)."""
+    """Of thirty at once exactly three are allowed."""
     allowed: list[bool] = []
 
     def reserve() -> None:
@@ -94,7 +94,7 @@ def test_parallel_tries_cannot_pass_the_limit(app: Flask) -> None:
 
 
 def test_passed_windows_are_pruned(app: Flask, in_a_while: Callable[[timedelta], None]) -> None:
-    """A bucket goes when its window has passed, and stays until then (SECURITY DO-05)."""
+    """A bucket goes when its window has passed, and stays until then."""
     with app.app_context():
         limits.reserve(["a"], THREE)
     assert factories.within(app, limits.prune) == 0

@@ -1,4 +1,4 @@
-"""Log lines: JSON off a terminal, readable on one, never forged (SECURITY AU-04)."""
+"""Log lines: JSON off a terminal, readable on one, never forged."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def written(settings: Settings, stream: io.StringIO, say: Callable[[logging.Logg
 
 
 def test_off_a_terminal_a_line_is_one_json_object(app: Flask) -> None:
-    """Time in UTC, level, logger, text, request id, and the event's fields (CONTRACT 2, 4)."""
+    """Time in UTC, level, logger, text, request id, and the event's fields."""
     extra = {"fields": {"event": "sign_in.failed", "address": "192.0.2.1"}}
     (line,) = written(config.current(), io.StringIO(), lambda log: log.warning("said", extra=extra))
     found = json.loads(line)
@@ -66,7 +66,7 @@ def test_on_a_terminal_a_line_is_readable(app: Flask) -> None:
 
 @pytest.mark.parametrize(("chosen", "is_json"), [("json", True), ("text", False)])
 def test_the_format_can_be_chosen(make_app: Callable[..., Flask], chosen: str, is_json: bool) -> None:
-    """LOG_FORMAT decides whatever the stream is (CONTRACT 2)."""
+    """LOG_FORMAT decides whatever the stream is."""
     make_app(log_format=chosen)
     for stream in (io.StringIO(), Terminal()):
         (line,) = written(config.current(), stream, lambda log: log.info("said"))
@@ -75,7 +75,7 @@ def test_the_format_can_be_chosen(make_app: Callable[..., Flask], chosen: str, i
 
 @pytest.mark.parametrize("stream", [io.StringIO, Terminal])
 def test_nobody_can_forge_a_line(app: Flask, stream: type[io.StringIO]) -> None:
-    """Line ends, escape codes and quotes in a value stay inside its line (SECURITY AU-04)."""
+    """Line ends, escape codes and quotes in a value stay inside its line."""
     lines = written(
         config.current(), stream(), lambda log: log.info("said %s", NASTY, extra={"fields": {"name": NASTY}})
     )
@@ -110,7 +110,7 @@ def test_the_level_holds(make_app: Callable[..., Flask]) -> None:
 
 
 def test_authlib_is_never_asked_for_its_debug_lines(make_app: Callable[..., Flask]) -> None:
-    """Its debug lines print whole tokens: even with everything at DEBUG they are off (SECURITY LS-01)."""
+    """Its debug lines print whole tokens: even with everything at DEBUG they are off."""
     root = logging.getLogger()
     before = root.level
     root.setLevel(logging.DEBUG)

@@ -61,7 +61,7 @@ def test_revoking_ends_the_secrets_of_one_subject() -> None:
 
 @pytest.mark.usefixtures("domain")
 def test_only_a_digest_is_stored() -> None:
-    """The database never holds the secret itself (SECURITY ST-01)."""
+    """The database never holds the secret itself."""
     raw_secret = once.make("reset", "ada", HOUR)
     row = db.session.scalars(select(OneTimeSecret)).one()
     assert raw_secret not in str(row.__dict__)
@@ -69,7 +69,7 @@ def test_only_a_digest_is_stored() -> None:
 
 
 def test_of_many_at_once_one_spends_it(app: Flask) -> None:
-    """One conditional UPDATE decides (SECURITY RA-01)."""
+    """One conditional UPDATE decides."""
     raw_secret = factories.within(app, lambda: once.make("reset", "ada", HOUR))
     won: list[str | None] = []
 

@@ -75,7 +75,7 @@ def test_a_rolled_back_change_is_not_kept(shelf: Shelf) -> None:
 
 
 def test_a_change_by_another_process_is_seen_within_a_second(app: Flask, database_url: str) -> None:
-    """A client that another process changes is the new one here a second later (DESIGN 5)."""
+    """A client that another process changes is the new one here a second later."""
     client, _secret = factories.client(app)
     with app.app_context():
         assert not (clients.find(client.client_id) or client).is_disabled

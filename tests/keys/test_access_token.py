@@ -119,7 +119,7 @@ def test_a_wrong_or_missing_claim_is_refused(changed: dict[str, Any]) -> None:
     ids=str,
 )
 def test_times_hold_to_the_second(changed: dict[str, Any], leeway: int, good: bool) -> None:
-    """Our own tokens expire to the second; `resource_server` allows 60 (CONTRACT 6, Time)."""
+    """Our own tokens expire to the second; `resource_server` allows 60."""
     if good:
         assert check(token(**changed), leeway=leeway)["sub"] == "ada"
     else:

@@ -120,7 +120,7 @@ def test_a_key_in_the_header_is_not_believed(rsa_pair: tuple[Key, Key]) -> None:
     ],
 )
 def test_what_is_no_token_is_refused(rsa_pair: tuple[Key, Key], token: str) -> None:
-    """Malformed and oversized texts never crash the check (SECURITY DO-02)."""
+    """Malformed and oversized texts never crash the check."""
     with pytest.raises(BadToken):
         jose.verify(token, rsa_pair[1])
 

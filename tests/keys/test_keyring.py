@@ -1,4 +1,4 @@
-"""The life of signing keys: next, current, retiring, retired, revoked (DESIGN 5, Key rotation)."""
+"""The life of signing keys: next, current, retiring, retired, revoked."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def published_kids(app: Flask) -> set[str]:
 
 
 def test_there_is_a_current_and_a_next_key_for_each_algorithm(app: Flask) -> None:
-    """`init` makes them once; repeating it changes nothing (CONTRACT 3)."""
+    """`init` makes them once; repeating it changes nothing."""
     assert states(app) == WHOLE
     before = set(rows(app))
     factories.within(app, keyring.ensure)
@@ -90,14 +90,14 @@ def test_rotation_promotes_the_next_key_and_keeps_old_tokens_good(rp: RelyingPar
 
 
 def test_the_private_part_of_a_retiring_key_is_gone(app: Flask) -> None:
-    """A key that may not sign any more cannot (issue 2, Protocol)."""
+    """A key that may not sign any more cannot."""
     factories.within(app, keyring.rotate)
     for row in rows(app).values():
         assert (row.private_sealed is not None) is (row.state in (CURRENT, NEXT))
 
 
 def test_private_parts_are_sealed(app: Flask) -> None:
-    """At rest they are AEAD boxes, bound to their row and to the master secret (SECURITY ST-02, ST-03)."""
+    """At rest they are AEAD boxes, bound to their row and to the master secret."""
     from auth_server.infra import crypto
 
     sealed = {row.kid: row.private_sealed or "" for row in rows(app).values()}
@@ -137,7 +137,7 @@ def test_the_schedule_rotates_when_the_interval_has_passed(app: Flask, in_a_whil
 def test_the_schedule_publishes_a_key_a_day_before_it_signs(
     app: Flask, in_a_while: Callable[[timedelta], None]
 ) -> None:
-    """A next key younger than 24 hours waits, however late the rotation is (DESIGN 5)."""
+    """A next key younger than 24 hours waits, however late the rotation is."""
     in_a_while(timedelta(days=91))
     factories.within(app, keyring.rotate)
     current = kid_of(app, CURRENT)
@@ -151,7 +151,7 @@ def test_the_schedule_publishes_a_key_a_day_before_it_signs(
 
 @pytest.mark.parametrize("state", [CURRENT, NEXT, RETIRING])
 def test_a_revoked_key_is_replaced_and_refused_at_once(rp: RelyingParty, app: Flask, state: str) -> None:
-    """Everything it signed is refused, its private part is gone and the set is whole again (CONTRACT 3)."""
+    """Everything it signed is refused, its private part is gone and the set is whole again."""
     tokens = rp.tokens()
     if state == RETIRING:
         factories.within(app, keyring.rotate)
@@ -180,7 +180,7 @@ def test_revoking_what_is_unknown_or_revoked_changes_nothing(app: Flask) -> None
 
 @pytest.mark.parametrize("act", [keyring.ensure, keyring.rotate], ids=["ensure", "rotate"])
 def test_two_at_once_do_no_harm(app: Flask, act: Callable[[], None]) -> None:
-    """Whatever several workers do at the same time, one key is current and one next (SECURITY RA-09)."""
+    """Whatever several workers do at the same time, one key is current and one next."""
 
     def run() -> None:
         with app.app_context():
@@ -209,7 +209,7 @@ def test_without_keys_nothing_is_signed(app: Flask) -> None:
 
 
 def test_keys_survive_a_new_master_secret(make_app: Callable[..., Flask], rp: RelyingParty, ada: users.User) -> None:
-    """With SECRET_KEY_PREVIOUS the sealed keys are still read, so nobody's tokens break (CONTRACT 2)."""
+    """With SECRET_KEY_PREVIOUS the sealed keys are still read, so nobody's tokens break."""
     tokens = rp.tokens()
     app = make_app(secret_key="another-0123456789-abcdefghijklmnopqrstuvwxyz", secret_key_previous=SECRET_KEY)
     again = RelyingParty(app, rp.browser, rp.client, rp.secret)

@@ -61,7 +61,7 @@ def test_a_code_is_redeemed_for_three_tokens(rp: RelyingParty) -> None:
 
 
 def test_without_openid_there_is_no_id_token(rp: RelyingParty) -> None:
-    """OpenID Connect Core §3.1.2.1; the refresh token is issued whenever the client has the grant (CONTRACT 6)."""
+    """OpenID Connect Core §3.1.2.1; the refresh token is issued whenever the client has the grant."""
     tokens = rp.tokens(scope="email")
     assert "id_token" not in tokens
     assert "refresh_token" in tokens
@@ -70,7 +70,7 @@ def test_without_openid_there_is_no_id_token(rp: RelyingParty) -> None:
 
 
 def test_codes_are_long_random_and_nowhere_stored(rp: RelyingParty) -> None:
-    """256 random bits (CONTRACT 6); the database knows a digest only (RFC 6819 §5.1.4.1.3)."""
+    """256 random bits; the database knows a digest only (RFC 6819 §5.1.4.1.3)."""
     rp.walk()
     codes = [rp.code() for _time in range(50)]
     assert len(set(codes)) == 50
@@ -106,7 +106,7 @@ def test_a_replayed_code_ends_its_own_family_only(rp: RelyingParty) -> None:
 
 
 def test_a_code_lives_for_sixty_seconds(rp: RelyingParty, in_a_while: Travel) -> None:
-    """To the second, and the answer says so (CONTRACT 4 and 6)."""
+    """To the second, and the answer says so."""
     rp.walk()
     early, late = rp.code(), rp.code()
     in_a_while(timedelta(seconds=57))
@@ -155,7 +155,7 @@ def test_a_failed_authentication_does_not_spend_the_code(rp: RelyingParty) -> No
     ],
 )
 def test_a_wrong_verifier_is_refused_and_spends_the_code(rp: RelyingParty, verifier: str | None, sentence: str) -> None:
-    """RFC 7636 §4.6, CVE-2023-48228; the exact cause, since the client has proved to be the code's (CONTRACT 4)."""
+    """RFC 7636 §4.6, CVE-2023-48228; the exact cause, since the client has proved to be the code's."""
     code = rp.code()
     refused = rp.exchange(code, code_verifier=verifier)
     asserts.is_oauth_error(refused, "invalid_grant")
@@ -219,7 +219,7 @@ def test_another_redirect_uri_is_refused_and_spends_the_code(rp: RelyingParty, u
 
 
 def test_a_removed_redirect_uri_ends_its_codes(rp: RelyingParty) -> None:
-    """What was registered then and is not any more gets no tokens (SECURITY RU-07)."""
+    """What was registered then and is not any more gets no tokens."""
     code, kept = rp.code(), rp.code()
     factories.within(rp.app, lambda: clients.change(rp.client, {"redirect_uris": ["https://new.example.org/cb"]}))
     for sent in (REDIRECT_URI, None):
@@ -292,7 +292,7 @@ def test_an_id_token_says_what_is_true(rp: RelyingParty, ada: users.User) -> Non
 
 
 def test_the_claims_parameter_releases_nothing_more(app: Flask, browser: Browser) -> None:
-    """Only granted scopes do (SECURITY ID-05)."""
+    """Only granted scopes do."""
     factories.person(app, "eve@example.org", "Eve", claims={"phone_number": "+1 555 0100"})
     rp = RelyingParty(app, browser, *factories.client(app, scope="openid email phone"))
     asked = '{"id_token":{"phone_number":{"essential":true}},"userinfo":{"phone_number":null,"email":null}}'
@@ -304,7 +304,7 @@ def test_the_claims_parameter_releases_nothing_more(app: Flask, browser: Browser
 
 
 def test_an_id_token_may_be_minimal(app: Flask, browser: Browser) -> None:
-    """`id_token_claims: minimal` leaves the person's claims to userinfo (CONTRACT 3)."""
+    """`id_token_claims: minimal` leaves the person's claims to userinfo."""
     rp = RelyingParty(app, browser, *factories.client(app, id_token_claims="minimal"))
     tokens = rp.tokens()
     assert not {"email", "name"} & set(payload(tokens["id_token"]))

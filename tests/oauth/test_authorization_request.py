@@ -93,7 +93,7 @@ def test_only_the_very_redirect_uri_is_accepted(rp: RelyingParty, mode: str | No
 
 
 def test_a_redirect_uri_that_differs_is_named_by_kind(rp: RelyingParty) -> None:
-    """The page tells the app's developer what was sent and what differs, never what is registered (UX DEV-4)."""
+    """The page tells the app's developer what was sent and what differs, never what is registered."""
     page = asserts.is_error_page(rp.authorize(redirect_uri=REDIRECT_URI + "/"), "redirect_uri_mismatch")
     assert "only a trailing slash" in page.text
     hidden = asserts.is_error_page(rp.authorize(redirect_uri="https://evil.test/"), "redirect_uri_mismatch")
@@ -109,7 +109,7 @@ def test_the_redirect_uri_is_always_needed(rp: RelyingParty) -> None:
 
 
 def test_an_overlong_request_is_refused_quickly(rp: RelyingParty) -> None:
-    """100 kB in the query or the body reach no check (SECURITY AZ-21)."""
+    """100 kB in the query or the body reach no check."""
     long = REDIRECT_URI + "x" * 100_000
     assert rp.authorize(redirect_uri=long).status_code == 414
     assert rp.browser.post("/oauth/authorize", rp.request(redirect_uri=long)).status_code == 413
@@ -118,7 +118,7 @@ def test_an_overlong_request_is_refused_quickly(rp: RelyingParty) -> None:
 
 
 def test_the_port_of_a_loopback_redirect_may_vary(app: Flask, browser: Browser) -> None:
-    """RFC 8252 §7.3 for public and native clients; everything but the port stays exact (CONTRACT 6)."""
+    """RFC 8252 §7.3 for public and native clients; everything but the port stays exact."""
     uris = ["http://127.0.0.1/cb", "http://[::1]:1/cb", "http://localhost:3000/cb?a=b"]
     rp = RelyingParty(app, browser, factories.public_client(app, redirect_uris=uris))
     good = ("http://127.0.0.1/cb", "http://127.0.0.1:51004/cb", "http://127.0.0.1:65535/cb", "http://[::1]:8080/cb")
@@ -137,7 +137,7 @@ def test_the_port_of_a_loopback_redirect_may_vary(app: Flask, browser: Browser) 
 
 
 def test_the_port_counts_for_confidential_web_clients(app: Flask, browser: Browser) -> None:
-    """Only public and native clients have the loopback exception (CONTRACT 6)."""
+    """Only public and native clients have the loopback exception."""
     web = RelyingParty(app, browser, *factories.client(app, redirect_uris=["http://localhost:3000/cb"]))
     assert refused_by_page(web, redirect_uri="http://localhost:3001/cb")
     native, secret = factories.client(app, redirect_uris=["http://localhost:3000/cb"], application_type="native")
@@ -148,7 +148,7 @@ def test_the_port_counts_for_confidential_web_clients(app: Flask, browser: Brows
 
 
 def test_a_removed_redirect_uri_counts_for_waiting_requests(rp: RelyingParty) -> None:
-    """Every step checks the stored request again (SECURITY RU-07)."""
+    """Every step checks the stored request again."""
     waiting = rp.authorize()
     other = rp.authorize()
     factories.within(rp.app, lambda: clients.change(rp.client, {"redirect_uris": ["https://new.example.org/cb"]}))
@@ -190,7 +190,7 @@ def test_an_unknown_client_never_redirects(rp: RelyingParty) -> None:
 
 
 def test_a_disabled_client_never_redirects(rp: RelyingParty) -> None:
-    """SECURITY AZ-01; enabled again, it works."""
+    """Never a redirect; enabled again, it works."""
     factories.within(rp.app, lambda: ending.disable_client(rp.client))
     page = asserts.is_error_page(rp.authorize(), "client_disabled")
     assert "Wiki" in page.text
@@ -228,7 +228,7 @@ def test_a_repeated_parameter_is_refused(rp: RelyingParty, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["client_id", "redirect_uri"])
 def test_a_repeated_client_or_redirect_uri_gets_a_page(rp: RelyingParty, name: str) -> None:
-    """Neither of the two can be trusted, so nobody is redirected (SECURITY AZ-04)."""
+    """Neither of the two can be trusted, so nobody is redirected."""
     value = rp.request()[name]
     error = {"client_id": "unknown_client", "redirect_uri": "redirect_uri_mismatch"}[name]
     for sent in ([value, value], [value, "https://evil.test/"], ["https://evil.test/", value]):
@@ -317,7 +317,7 @@ def test_request_objects_are_refused_as_a_whole(rp: RelyingParty, changed: dict[
 
 @pytest.mark.parametrize("mode", ["fragment", "jwt", "query.jwt", "form_post.jwt", "web_message", "QUERY", '"'])
 def test_an_unknown_response_mode_is_refused_by_query(rp: RelyingParty, mode: str) -> None:
-    """SECURITY AZ-18: a code never goes into a fragment."""
+    """A code never goes into a fragment."""
     refused = rp.authorize(response_mode=mode)
     asserts.is_redirect_error(refused, "invalid_request")
     assert "#" not in refused.headers["Location"]
@@ -350,7 +350,7 @@ def test_unheard_of_parameters_are_ignored(rp: RelyingParty) -> None:
 
 
 def test_foreign_scopes_are_dropped_and_the_answer_says_so(rp: RelyingParty) -> None:
-    """Unknown scopes, and those of APIs that the client is not registered for, are never granted (SECURITY AZ-20)."""
+    """Unknown scopes, and those of APIs that the client is not registered for, are never granted."""
     factories.api(rp.app)
     tokens = rp.tokens(scope="openid admin orders:read email roles")
     assert tokens["scope"] == "openid email"
@@ -359,7 +359,7 @@ def test_foreign_scopes_are_dropped_and_the_answer_says_so(rp: RelyingParty) -> 
 
 
 def test_without_scope_the_registered_ones_count_but_for_offline_access(app: Flask, browser: Browser) -> None:
-    """CONTRACT 6; an empty `scope` counts as not sent (RFC 6749 §3.1)."""
+    """An empty `scope` counts as not sent (RFC 6749 §3.1)."""
     factories.api(app)
     client, secret = factories.client(app, scope="openid email offline_access orders:read nothing:known")
     rp = RelyingParty(app, browser, client, secret)

@@ -300,7 +300,7 @@ def test_a_denied_request_is_finished_too(rp: RelyingParty) -> None:
 
 
 def test_a_waiting_request_expires(rp: RelyingParty, in_a_while: Travel) -> None:
-    """After half an hour the person starts again where they were (SECURITY AZ-10)."""
+    """After half an hour the person starts again where they were."""
     flow = flow_of(rp.authorize())
     in_a_while(timedelta(minutes=29))
     assert leads_to_login(rp.browser.get(flow))
@@ -392,7 +392,7 @@ def test_a_page_loads_nothing_from_others(rp: RelyingParty) -> None:
 
 
 def test_another_host_is_sent_to_the_issuer(rp: RelyingParty) -> None:
-    """A GET with its query; a form gets 421 (CONTRACT 4)."""
+    """A GET with its query; a form gets 421."""
     wrong = rp.browser.get("/oauth/authorize?client_id=a%20b&state=x", base_url="http://127.0.0.1:8421")
     assert wrong.status_code == 302
     assert wrong.headers["Location"] == "http://localhost:8421/oauth/authorize?client_id=a%20b&state=x"
@@ -414,7 +414,7 @@ def test_a_session_that_was_ended_gives_no_code(
 
 
 def test_a_role_that_the_person_lacks_denies_its_scopes(app: Flask, browser: Browser) -> None:
-    """Scopes that a role names go to that role's people only (CONTRACT 7); with none left the app is told."""
+    """Scopes that a role names go to that role's people only; with none left the app is told."""
     factories.api(app)
     factories.role(app, "support", ["orders:write"])
     client, secret = factories.client(app, scope="openid orders:read orders:write")

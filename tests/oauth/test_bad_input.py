@@ -56,7 +56,7 @@ def is_page_or_redirect(answer: TestResponse) -> None:
 
 
 def is_json_refusal(answer: TestResponse) -> None:
-    """A machine's endpoint answers with the RFC's JSON; nothing of the request is in it (CONTRACT 4)."""
+    """A machine's endpoint answers with the RFC's JSON; nothing of the request is in it."""
     assert 400 <= answer.status_code < 500, (answer.status_code, answer.text)
     asserts.is_oauth_error(answer, answer.json["error"], answer.status_code)
     description = answer.json.get("error_description", "")
@@ -80,7 +80,7 @@ def quiet(rp: RelyingParty) -> Iterator[Callable[[], None]]:
 
 @pytest.mark.parametrize("name", AUTHORIZE)
 def test_any_value_of_an_authorization_parameter(rp: RelyingParty, quiet: Callable[[], None], name: str) -> None:
-    """Quotes, backslashes, NUL, invalid UTF-8, 10 kB, by GET and POST (LIBRARIES 1.4 rows 1 to 3)."""
+    """Quotes, backslashes, NUL, invalid UTF-8, 10 kB, by GET and POST."""
     stored = 0
     for value in NASTY:
         fields = {**rp.request(), name: value}
@@ -128,7 +128,7 @@ SPENDING = (
     ),
     "code_verifier is malformed: 43 to 128 characters of A-Z a-z 0-9 - . _ ~",
 )
-"""The refusals that spend the code they came with (CONTRACT 6)."""
+"""The refusals that spend the code they came with."""
 
 
 def test_any_value_beside_a_right_code(rp: RelyingParty) -> None:
@@ -249,7 +249,7 @@ def test_matrix_parameters_and_odd_paths_are_other_paths(rp: RelyingParty, path:
 
 
 def test_a_plain_connection_behind_a_proxy_is_no_crash(make_app: Callable[..., Flask]) -> None:
-    """TLS ends at the proxy: what arrives is http under any host (LIBRARIES 1.4 row 6)."""
+    """TLS ends at the proxy: what arrives is http under any host."""
     app = make_app(issuer="https://auth.example.org")
     factories.person(app, roles=["administrator"])
     client, secret = factories.service(app)

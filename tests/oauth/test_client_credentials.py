@@ -37,14 +37,14 @@ def test_a_service_gets_an_access_token_and_nothing_else(job: RelyingParty) -> N
 
 
 def test_a_token_lasts_as_long_as_it_says(job: RelyingParty) -> None:
-    """`exp` equals `expires_in` (LIBRARIES 7 item 6): fifteen minutes by default."""
+    """`exp` equals `expires_in`: fifteen minutes by default."""
     answer = job.token(grant_type=GRANT).json
     claims = payload(answer["access_token"])
     assert claims["exp"] - claims["iat"] == answer["expires_in"] == 900
 
 
 def test_without_scope_it_gets_what_it_is_registered_for(job: RelyingParty) -> None:
-    """CONTRACT 6; the audience is the API that owns the scopes."""
+    """The audience is the API that owns the scopes."""
     answer = job.token(grant_type=GRANT).json
     assert answer["scope"] == BOTH
     assert payload(answer["access_token"])["aud"] == ORDERS
@@ -68,7 +68,7 @@ def test_identity_scopes_are_for_people_only(app: Flask) -> None:
 
 
 def test_a_service_without_apis_gets_a_token_for_the_issuer(app: Flask) -> None:
-    """CONTRACT 6: neither API nor `openid`; such a token opens nothing."""
+    """Neither API nor `openid`; such a token opens nothing."""
     job = RelyingParty(app, Browser(app), *factories.service(app))
     answer = job.token(grant_type=GRANT).json
     assert answer["scope"] == ""
@@ -77,7 +77,7 @@ def test_a_service_without_apis_gets_a_token_for_the_issuer(app: Flask) -> None:
 
 
 def test_a_resource_is_granted_by_itself(job: RelyingParty) -> None:
-    """A named API is in `aud` whether or not its scopes were asked (CONTRACT 6)."""
+    """A named API is in `aud` whether or not its scopes were asked."""
     factories.api(job.app, "https://stock.example.org", scopes={"stock:read": "See the stock"})
     factories.within(job.app, lambda: clients.change(job.client, {"scope": BOTH + " stock:read"}))
     both = payload(job.token(grant_type=GRANT).json["access_token"])
@@ -123,7 +123,7 @@ def test_a_service_is_never_taken_for_a_person(app: Flask) -> None:
 
 
 def test_a_disabled_service_keeps_no_token(job: RelyingParty) -> None:
-    """What it held is refused at once; new ones come after it is switched on (CONTRACT 6)."""
+    """What it held is refused at once; new ones come after it is switched on."""
     token = job.token(grant_type=GRANT).json["access_token"]
     assert job.introspect(token)["active"]
     factories.within(job.app, lambda: ending.disable_client(job.client))

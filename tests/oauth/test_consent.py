@@ -47,7 +47,7 @@ def boxes(page: TestResponse) -> dict[str, bool]:
 
 
 def test_the_page_says_who_gets_what_and_where_it_leads(rp: RelyingParty) -> None:
-    """The app's name, the account, scopes in words, the host, and deny before allow (CONTRACT 5)."""
+    """The app's name, the account, scopes in words, the host, and deny before allow."""
     page = ask(rp)
     for part in ("Wiki", "ada@example.org", "wiki.example.org", "Use another account", "after 14 days without use"):
         assert part in page.text
@@ -152,7 +152,7 @@ def test_the_account_may_be_switched(rp: RelyingParty, ben: users.User) -> None:
 
 
 def test_a_first_party_app_is_not_asked_about(app: Flask, browser: Browser) -> None:
-    """By the operator's flag alone (UX USR-15); `prompt=consent` still asks."""
+    """By the operator's flag alone; `prompt=consent` still asks."""
     rp = RelyingParty(app, browser, *factories.client(app, first_party=True))
     browser.sign_in()
     assert "code" in answer_of(rp.authorize())
@@ -161,7 +161,7 @@ def test_a_first_party_app_is_not_asked_about(app: Flask, browser: Browser) -> N
 
 
 def test_an_app_with_a_private_scheme_is_always_asked_about(app: Flask, browser: Browser) -> None:
-    """Any app on the device may claim the scheme, so never silently (RFC 8252 §8.6, DESIGN 8.5)."""
+    """Any app on the device may claim the scheme, so never silently (RFC 8252 §8.6)."""
     uris = ["com.example.app:/cb", REDIRECT_URI]
     rp = RelyingParty(app, browser, factories.public_client(app, redirect_uris=uris))
     for _time in range(2):

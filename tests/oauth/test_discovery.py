@@ -54,7 +54,7 @@ def test_both_addresses_give_the_same(app: Flask) -> None:
 
 @pytest.mark.parametrize("path", [OPENID, OAUTH, JWKS])
 def test_documents_are_cached_by_etag(app: Flask, path: str) -> None:
-    """Public, at most an hour old, with ETag and 304, without a cookie (CONTRACT 4, SECURITY JW-07)."""
+    """Public, at most an hour old, with ETag and 304, without a cookie."""
     first = get(app, path)
     assert first.content_type == "application/json"
     control = first.headers["Cache-Control"]
@@ -79,7 +79,7 @@ def test_documents_are_read_only(app: Flask, path: str) -> None:
 
 
 def test_no_host_of_a_request_gets_into_the_document(app: Flask) -> None:
-    """Every address comes from the issuer (CONTRACT 2)."""
+    """Every address comes from the issuer."""
     expected = get(app, OPENID).data
     forged = {"X-Forwarded-Host": "evil.test", "X-Forwarded-Proto": "https", "Forwarded": "host=evil.test"}
     assert get(app, OPENID, base_url="https://evil.test:444", headers=forged).data == expected
@@ -113,7 +113,7 @@ def test_the_key_set_is_public_and_strong(app: Flask) -> None:
 
 
 def test_rotation_never_breaks_a_verifier(rp: RelyingParty) -> None:
-    """The key that signs is always one that was published before (SECURITY JW-03)."""
+    """The key that signs is always one that was published before."""
     rp.walk()
     tokens = []
     for _rotation in range(3):

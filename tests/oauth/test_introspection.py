@@ -56,7 +56,7 @@ def test_the_api_learns_what_it_needs(shop: RelyingParty, orders: tuple[Api, str
 
 
 def test_the_holder_may_ask_too(shop: RelyingParty) -> None:
-    """The confidential client that a token was issued to (CONTRACT 8)."""
+    """The confidential client that a token was issued to."""
     assert shop.introspect(shop.tokens()["access_token"])["active"] is True
 
 
@@ -114,7 +114,7 @@ def test_a_refresh_token_is_never_taken_for_an_access_token(shop: RelyingParty, 
 
 @pytest.mark.parametrize("hint", ["access_token", "refresh_token", "unheard_of", "", "é", '"'])
 def test_hints_change_nothing(shop: RelyingParty, hint: str) -> None:
-    """Wrong and unknown ones are ignored (RFC 7662 §2.1, LIBRARIES 1.4 rows 7 and 17)."""
+    """Wrong and unknown ones are ignored (RFC 7662 §2.1)."""
     tokens = shop.tokens()
     for token in (tokens["access_token"], tokens["refresh_token"]):
         response = shop.post("/oauth/introspect", {"token": token, "token_type_hint": hint})
@@ -181,7 +181,7 @@ def test_what_ends_a_token_shows_at_once(shop: RelyingParty, orders: tuple[Api, 
 
 
 def test_a_revoked_key_ends_its_tokens(shop: RelyingParty, orders: tuple[Api, str]) -> None:
-    """What a compromised key signed is refused everywhere at once; rotation alone ends nothing (SECURITY JW-04)."""
+    """What a compromised key signed is refused everywhere at once; rotation alone ends nothing."""
     token = shop.tokens(scope="openid orders:read")["access_token"]
     factories.within(shop.app, keyring.rotate)
     assert shop.introspect(token, headers=of(orders))["active"]

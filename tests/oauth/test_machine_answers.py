@@ -32,7 +32,7 @@ def machine(app: Flask) -> Any:
 
 
 def is_open_to_any_origin(answer: TestResponse) -> bool:
-    """Readable by scripts of any origin, never with credentials (CONTRACT 8)."""
+    """Readable by scripts of any origin, never with credentials."""
     exposed = answer.headers["Access-Control-Expose-Headers"]
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert {"WWW-Authenticate", "DPoP-Nonce", "X-Request-Id"} == set(exposed.split(", "))
@@ -43,7 +43,7 @@ def is_open_to_any_origin(answer: TestResponse) -> bool:
 
 @pytest.mark.parametrize("path", MACHINE)
 def test_preflights_are_answered_for_any_origin(machine: Any, path: str) -> None:
-    """CONTRACT 8: with the headers that apps send; no body, no cookie."""
+    """With the headers that apps send; no body, no cookie."""
     asked = {**ORIGIN, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,dpop"}
     answer = machine.options(path, headers=asked)
     assert (answer.status_code, answer.data) == (204, b"")
@@ -80,7 +80,7 @@ def test_successes_can_be_read_by_scripts(rp: RelyingParty) -> None:
     "path", ["/login", "/oauth/authorize", "/account", "/setup", "/logout", "/nothing", "/healthz"]
 )
 def test_pages_answer_no_other_origin(browser: Browser, path: str) -> None:
-    """No page with a cookie answers CORS (CONTRACT 8)."""
+    """No page with a cookie answers CORS."""
     preflight = {**ORIGIN, "Access-Control-Request-Method": "POST"}
     for answer in (browser.get(path, headers=ORIGIN), browser._send("OPTIONS", path, headers=preflight)):
         assert not [name for name, _value in answer.headers if name.startswith("Access-Control-")]
@@ -88,7 +88,7 @@ def test_pages_answer_no_other_origin(browser: Browser, path: str) -> None:
 
 @pytest.mark.parametrize("path", POSTED)
 def test_what_is_too_large_is_refused_as_json(machine: Any, path: str) -> None:
-    """413 for a body beyond 64 kB, 414 for a query beyond 16 kB, quickly (SECURITY DO-01)."""
+    """413 for a body beyond 64 kB, 414 for a query beyond 16 kB, quickly."""
     asserts.is_oauth_error(machine.post(path, data={"token": "x" * 70_000}), "invalid_request", 413)
     asserts.is_oauth_error(machine.post(path + "?" + "x" * 20_000, data={"token": "x"}), "invalid_request", 414)
     many = {f"f{number}": "x" for number in range(4000)}
@@ -96,7 +96,7 @@ def test_what_is_too_large_is_refused_as_json(machine: Any, path: str) -> None:
 
 
 def test_every_answer_carries_its_id_and_the_record_too(rp: RelyingParty) -> None:
-    """`X-Request-Id` equals the audit record's (CONTRACT 4); a client cannot choose it."""
+    """`X-Request-Id` equals the audit record's; a client cannot choose it."""
     authorize = rp.authorize(prompt="x")
     token = rp.token(grant_type="refresh_token", refresh_token="x")
     failed = rp.token(grant_type="refresh_token", headers={**basic("x", "y"), "X-Request-Id": "chosen"})
@@ -120,7 +120,7 @@ def test_every_answer_carries_its_id_and_the_record_too(rp: RelyingParty) -> Non
 
 @pytest.mark.parametrize("path", POSTED)
 def test_refused_requests_are_limited(make_app: MakeApp, path: str) -> None:
-    """429 in JSON with `Retry-After` (CONTRACT 9); successes do not count, other addresses are free."""
+    """429 in JSON with `Retry-After`; successes do not count, other addresses are free."""
     app = make_app(endpoint_rate_limit=Rate(3, timedelta(minutes=1)))
     client, secret = factories.service(app)
     machine = app.test_client(use_cookies=False)
@@ -170,7 +170,7 @@ def test_a_forged_forwarded_address_gives_no_new_tries(make_app: MakeApp) -> Non
 
 
 def test_requests_that_create_rows_are_limited(make_app: MakeApp) -> None:
-    """A flood of authorization requests ends on a 429 page with `Retry-After` and leaves no rows (CONTRACT 9)."""
+    """A flood of authorization requests ends on a 429 page with `Retry-After` and leaves no rows."""
     app = make_app(create_rate_limit=Rate(5, timedelta(minutes=1)))
     factories.person(app, roles=["administrator"])
     rp = RelyingParty(app, Browser(app), *factories.client(app))
@@ -200,7 +200,7 @@ def test_identity_headers_give_no_machine_rights(rp: RelyingParty) -> None:
 
 
 def test_a_session_cookie_gives_no_machine_rights(rp: RelyingParty) -> None:
-    """Machine endpoints take no cookie, so there is nothing to forge (CONTRACT 8)."""
+    """Machine endpoints take no cookie, so there is nothing to forge."""
     rp.browser.sign_in()
     assert rp.browser.get("/account").status_code == 200
     assert rp.browser.get("/oauth/userinfo").status_code == 401
@@ -239,7 +239,7 @@ def everything(make_app: MakeApp) -> Iterator[tuple[Flask, Everything]]:
 
 
 def test_no_secret_gets_into_a_log(everything: tuple[Flask, Everything]) -> None:
-    """At DEBUG, through a whole life of tokens and their refusals (LIBRARIES 7 item 10); Authlib prints none either."""
+    """At DEBUG, through a whole life of tokens and their refusals; Authlib prints none either."""
     app, handler = everything
     factories.person(app, roles=["administrator"])
     rp = RelyingParty(app, Browser(app), *factories.client(app))

@@ -38,7 +38,7 @@ def raw(path: bytes, *headers: bytes, body: bytes = b"", method: bytes = b"POST"
 
 
 def test_the_revocation_answer_is_empty(start_server: Callable[..., Server], service: dict[str, str]) -> None:
-    """200, no body and no Content-Type, also through the production server (CONTRACT 8); CORS and the id are there."""
+    """200, no body and no Content-Type, also through the production server; CORS and the id are there."""
     answer = start_server().post("/oauth/revoke", {"token": "x"}, service)
     assert (answer.status, answer.body) == (200, {})
     assert "content-type" not in answer.headers

@@ -73,14 +73,14 @@ def good(rp: RelyingParty) -> str:
 
 
 def test_a_request_without_a_token_is_challenged_without_an_error(rp: RelyingParty) -> None:
-    """RFC 6750 §3: no error code for who sent nothing (LIBRARIES 1.4 row 19)."""
+    """RFC 6750 §3: no error code for who sent nothing."""
     answer = rp.machine.get("/oauth/userinfo")
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="oauth"'
 
 
 def test_a_token_without_the_scope_is_told_which_one(rp: RelyingParty) -> None:
-    """403 `insufficient_scope` with a challenge (LIBRARIES 1.4 row 19)."""
+    """403 `insufficient_scope` with a challenge."""
     claims = payload(rp.tokens()["access_token"])
     answer = rp.userinfo(signed(rp, {**claims, "scope": "email"}))
     asserts.is_oauth_error(answer, "insufficient_scope", 403)
@@ -241,7 +241,7 @@ def test_unknown_critical_headers_are_refused(rp: RelyingParty, good: str) -> No
     ids=str,
 )
 def test_claims_that_do_not_hold_are_refused(rp: RelyingParty, good: str, changed: dict[str, Any]) -> None:
-    """Though our own key had signed them (SECURITY b.33 matrix 4)."""
+    """Though our own key had signed them."""
     claims = {name: value for name, value in {**payload(good), **changed}.items() if value is not None}
     refused(rp.userinfo(signed(rp, claims)))
 
@@ -264,7 +264,7 @@ def test_odd_payloads_are_refused(rp: RelyingParty, good: str) -> None:
 
 
 def test_a_token_lives_to_the_second(rp: RelyingParty, good: str, in_a_while: Travel) -> None:
-    """Our own tokens have no leeway (CONTRACT 6); one from the future is none."""
+    """Our own tokens have no leeway; one from the future is none."""
     claims = payload(good)
     now = int(clock.now().timestamp())
     refused(rp.userinfo(signed(rp, {**claims, "iat": now + 120})))

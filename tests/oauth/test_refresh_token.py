@@ -67,7 +67,7 @@ def test_a_reused_token_ends_its_family(rp: RelyingParty) -> None:
 
 
 def test_reuse_leaves_other_families_alone(rp: RelyingParty) -> None:
-    """By default the one family dies (CONTRACT 2)."""
+    """By default the one family dies."""
     other, stolen = rp.tokens(), rp.tokens()
     rp.refresh(stolen["refresh_token"])
     rp.refresh(stolen["refresh_token"])
@@ -115,7 +115,7 @@ def test_a_shortened_token_is_unknown(rp: RelyingParty, cut: int) -> None:
 
 
 def test_other_credentials_are_no_refresh_tokens(rp: RelyingParty) -> None:
-    """Each kind is good at its own place only (SECURITY b.33)."""
+    """Each kind is good at its own place only."""
     code = rp.code()
     tokens = rp.exchange(code).json
     for wrong in (code, tokens["access_token"], tokens["id_token"], rp.verifier):
@@ -149,7 +149,7 @@ def test_a_spent_token_stays_spent_after_a_restart(make_app: MakeApp) -> None:
 
 
 def test_the_grace_gives_the_same_successor_again(make_app: MakeApp, in_a_while: Travel) -> None:
-    """A client whose answer was lost repeats itself: same successor, so the chain never forks (DESIGN 5)."""
+    """A client whose answer was lost repeats itself: same successor, so the chain never forks."""
     rp = party(make_app(refresh_token_grace=timedelta(seconds=10)))
     first = rp.tokens()["refresh_token"]
     answers = [rp.refresh(first).json["refresh_token"] for _time in range(3)]
@@ -183,7 +183,7 @@ def test_the_grace_is_for_the_same_client_only(make_app: MakeApp) -> None:
 
 
 def test_a_client_may_have_a_grace_of_its_own(make_app: MakeApp) -> None:
-    """Both ways: more than the server's none, and none where the server has some (CONTRACT 3)."""
+    """Both ways: more than the server's none, and none where the server has some."""
     app = make_app()
     patient = party(app, refresh_token_grace=10)
     token = patient.tokens()["refresh_token"]
@@ -229,7 +229,7 @@ def test_no_access_token_outlives_its_family(rp: RelyingParty, in_a_while: Trave
 
 
 def test_a_client_may_have_lives_of_its_own(app: Flask, browser: Browser, in_a_while: Travel) -> None:
-    """CONTRACT 3: `refresh_token_idle_ttl` and `refresh_token_ttl` in its metadata."""
+    """`refresh_token_idle_ttl` and `refresh_token_ttl` in its metadata."""
     rp = RelyingParty(app, browser, *factories.client(app, refresh_token_idle_ttl=600, refresh_token_ttl=1000))
     idle, used = rp.tokens()["refresh_token"], rp.tokens()["refresh_token"]
     in_a_while(timedelta(seconds=590))
@@ -243,7 +243,7 @@ def test_a_client_may_have_lives_of_its_own(app: Flask, browser: Browser, in_a_w
 
 
 def test_an_old_spent_token_still_ends_its_family(rp: RelyingParty, in_a_while: Travel) -> None:
-    """Spent tokens are kept as long as their family lives (SECURITY RF-14)."""
+    """Spent tokens are kept as long as their family lives."""
     first = rp.tokens()["refresh_token"]
     token = rp.refresh(first).json["refresh_token"]
     for _time in range(2):
@@ -372,7 +372,7 @@ def test_groups_and_roles_are_those_of_now(app: Flask, browser: Browser) -> None
 
 
 def test_a_role_taken_away_takes_its_scopes_along(app: Flask, browser: Browser) -> None:
-    """Scopes that a role names are asked about at every refresh (CONTRACT 7)."""
+    """Scopes that a role names are asked about at every refresh."""
     factories.api(app)
     factories.group(app, "staff")
     factories.role(app, "support", ["orders:write"], ["staff"])
@@ -401,7 +401,7 @@ def test_resources_narrow_and_do_not_widen(app: Flask, browser: Browser) -> None
 
 
 def test_a_family_refreshes_at_most_120_times_an_hour(rp: RelyingParty, in_a_while: Travel) -> None:
-    """Then 429 with `Retry-After` in JSON, and the token is not spent (CONTRACT 9); an hour later it goes on."""
+    """Then 429 with `Retry-After` in JSON, and the token is not spent; an hour later it goes on."""
     other, token = rp.tokens()["refresh_token"], rp.tokens()["refresh_token"]
     for _time in range(120):
         token = rp.refresh(token).json["refresh_token"]
@@ -415,7 +415,7 @@ def test_a_family_refreshes_at_most_120_times_an_hour(rp: RelyingParty, in_a_whi
 
 @pytest.mark.parametrize("offline", [True, False])
 def test_sign_out_ends_what_was_not_meant_to_stay(rp: RelyingParty, offline: bool) -> None:
-    """With `offline_access` a family outlives the session, without it does not (CONTRACT 6)."""
+    """With `offline_access` a family outlives the session, without it does not."""
     tokens = rp.tokens(scope="openid offline_access" if offline else "openid")
     rp.browser.sign_out()
     assert rp.refresh(tokens["refresh_token"]).status_code == (200 if offline else 400)

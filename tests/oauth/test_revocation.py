@@ -13,7 +13,7 @@ from tests.support.rp import RelyingParty
 
 
 def is_empty_answer(rp: RelyingParty, token: str, **fields: str) -> bool:
-    """200, no body, no Content-Type (RFC 7009 §2.2, CONTRACT 8)."""
+    """200, no body, no Content-Type (RFC 7009 §2.2)."""
     response = rp.post("/oauth/revoke", {"token": token, **fields})
     assert (response.status_code, response.data) == (200, b""), response.text
     assert "Content-Type" not in response.headers
@@ -64,7 +64,7 @@ def test_unknown_tokens_are_answered_alike(rp: RelyingParty) -> None:
 
 
 def test_nobody_gives_back_what_is_not_theirs(rp: RelyingParty) -> None:
-    """200 for the stranger, confidential or public, and nothing happens (SECURITY IR-07)."""
+    """200 for the stranger, confidential or public, and nothing happens."""
     tokens = rp.tokens()
     confidential = RelyingParty(rp.app, rp.browser, *factories.client(rp.app))
     public = RelyingParty(rp.app, rp.browser, factories.public_client(rp.app))
@@ -79,7 +79,7 @@ def test_nobody_gives_back_what_is_not_theirs(rp: RelyingParty) -> None:
 
 @pytest.mark.parametrize("hint", ["access_token", "refresh_token", "unheard_of", "é", '"'])
 def test_hints_change_nothing(rp: RelyingParty, hint: str) -> None:
-    """Wrong and unknown ones are ignored (RFC 7009 §2.1, LIBRARIES 1.4 row 17)."""
+    """Wrong and unknown ones are ignored (RFC 7009 §2.1)."""
     tokens = rp.tokens()
     assert is_empty_answer(rp, tokens["access_token"], token_type_hint=hint)
     assert rp.userinfo(tokens["access_token"]).status_code == 401

@@ -81,7 +81,7 @@ def test_other_grant_types_do_not_exist(rp: RelyingParty, grant_type: str) -> No
 
 
 def test_a_missing_grant_type_is_an_invalid_request(rp: RelyingParty) -> None:
-    """LIBRARIES 1.4 row 18; an empty one counts as missing."""
+    """Named as missing; an empty one counts as missing."""
     for answer in (rp.token(code="x"), rp.token(code="x", grant_type="")):
         asserts.is_oauth_error(answer, "invalid_request")
         assert answer.json["error_description"] == "grant_type is missing"
@@ -146,7 +146,7 @@ def test_answers_are_json_that_nobody_stores(rp: RelyingParty) -> None:
 
 
 def test_every_refusal_is_recorded_with_its_cause(rp: RelyingParty) -> None:
-    """One event a refusal, with the request's id and the client (CONTRACT 4); never what was presented."""
+    """One event a refusal, with the request's id and the client; never what was presented."""
     code = rp.code()
     wrong = rp.exchange(code, code_verifier="w" * 43)
     unknown = rp.exchange("secret-looking-code")
@@ -160,7 +160,7 @@ def test_every_refusal_is_recorded_with_its_cause(rp: RelyingParty) -> None:
 
 
 def test_any_host_is_answered(rp: RelyingParty) -> None:
-    """Machine paths and probes do not care by which name they were reached, and never use it (CONTRACT 4)."""
+    """Machine paths and probes do not care by which name they were reached, and never use it."""
     for host in ("http://127.0.0.1:8421", "http://evil.test", "https://auth.internal:9443"):
         answer = rp.machine.post(
             "/oauth/token",

@@ -53,7 +53,7 @@ def told(rp: RelyingParty, scope: str) -> dict[str, object]:
 
 
 def test_each_scope_releases_its_claims(eve: RelyingParty) -> None:
-    """OpenID Connect Core §5.4; the operator's own claims come with `profile` (CONTRACT 3)."""
+    """OpenID Connect Core §5.4; the operator's own claims come with `profile`."""
     assert set(told(eve, "openid")) == {"sub"}
     assert set(told(eve, "openid email")) == {"sub", "email", "email_verified"}
     assert told(eve, "openid address")["address"] == STANDARD["address"]
@@ -120,7 +120,7 @@ def test_an_address_is_verified_only_when_it_was(app: Flask, browser: Browser) -
 
 
 def test_without_openid_there_is_no_userinfo(rp: RelyingParty) -> None:
-    """The token is not meant for it (CONTRACT 6: `aud`)."""
+    """The token is not meant for it."""
     for scope in ("email", "profile email"):
         answer = rp.userinfo(rp.tokens(scope=scope)["access_token"])
         asserts.is_oauth_error(answer, "invalid_token", 401)

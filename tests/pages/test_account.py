@@ -1,4 +1,4 @@
-"""The account: where the person is signed in, and which apps may use the account (CONTRACT 6, SECURITY AD-02)."""
+"""The account: where the person is signed in, and which apps may use the account."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def is_in(browser: Browser) -> bool:
 
 @pytest.mark.parametrize("path", ["/account", SESSIONS, APPS])
 def test_only_signed_in_people_see_the_account(browser: Browser, path: str) -> None:
-    """A stranger signs in first; a form is not even looked at (SECURITY AD-01)."""
+    """A stranger signs in first; a form is not even looked at."""
     assert browser.get(path).headers["Location"].startswith("/login?next=")
     token = Page(browser.get("/login").text).inputs["csrf_token"]
     posted = browser.post(path, {"csrf_token": token, "decision": "end_others"})
@@ -51,7 +51,7 @@ def test_only_signed_in_people_see_the_account(browser: Browser, path: str) -> N
 
 
 def test_the_pages_are_marked(browser: Browser) -> None:
-    """CONTRACT 5's markers."""
+    """The pages' markers."""
     browser.sign_in()
     asserts.is_page(browser.get("/account"), "account")
     asserts.is_page(browser.get(SESSIONS), "account-sessions")
@@ -59,7 +59,7 @@ def test_the_pages_are_marked(browser: Browser) -> None:
 
 
 def test_the_person_sees_each_browser(app: Flask, ada: users.User, ben: users.User) -> None:
-    """Kind, address, times, and which one is this; nobody else's (SECURITY SE-06)."""
+    """Kind, address, times, and which one is this; nobody else's."""
     here, there = Browser(app, "192.0.2.7"), Browser(app, "192.0.2.8")
     here.sign_in()
     fields = {"email": "ada@example.org", "password": factories.PASSWORD, **Page(there.get("/login").text).inputs}
@@ -75,7 +75,7 @@ def test_the_person_sees_each_browser(app: Flask, ada: users.User, ben: users.Us
 
 
 def test_one_session_can_be_ended(app: Flask, ada: users.User) -> None:
-    """That browser is out at once, the others stay (CONTRACT 6)."""
+    """That browser is out at once, the others stay."""
     here, there, third = signed_in(app), signed_in(app), signed_in(app)
     page = here.get(SESSIONS)
     chosen = Page(page.text).inputs["session"]
@@ -95,7 +95,7 @@ def test_all_others_can_be_ended(app: Flask, ada: users.User, ben: users.User) -
 
 
 def test_somebody_elses_session_is_not_found(app: Flask, ada: users.User, ben: users.User) -> None:
-    """Like an unknown one: 404, and nothing ends (SECURITY AD-02)."""
+    """Like an unknown one: 404, and nothing ends."""
     here, bens = signed_in(app), signed_in(app, "ben@example.org")
     (foreign,) = session_ids(app, ben)
     for chosen in (foreign, "unknown", "", "\x00", "'"):
@@ -122,7 +122,7 @@ def second_app(rp: RelyingParty) -> RelyingParty:
 
 
 def test_connected_apps_are_shown_in_words(rp: RelyingParty, app: Flask) -> None:
-    """What was allowed, in the words of the consent page, and where the app lives (UX USR-20)."""
+    """What was allowed, in the words of the consent page, and where the app lives."""
     assert "No apps yet" in signed_in(app).get(APPS).text
     rp.tokens()
     text = asserts.is_page(rp.browser.get(APPS), "account-apps").text
@@ -143,7 +143,7 @@ def test_a_first_party_app_is_shown_too(rp: RelyingParty, app: Flask) -> None:
 
 
 def test_one_app_can_be_disconnected(rp: RelyingParty) -> None:
-    """Its tokens end and it must ask again; the other app notices nothing (CONTRACT 6)."""
+    """Its tokens end and it must ask again; the other app notices nothing."""
     chat = second_app(rp)
     wikis, chats = rp.tokens(), chat.tokens()
     response = send(rp.browser, APPS, decision="disconnect", app=rp.client.client_id)
@@ -170,7 +170,7 @@ def test_all_apps_can_be_disconnected(rp: RelyingParty) -> None:
 def test_what_another_person_connected_is_not_found(
     rp: RelyingParty, app: Flask, ben: users.User, wiki: tuple[Client, str]
 ) -> None:
-    """Ben cannot disconnect Ada's app, nor one that does not exist (SECURITY AD-02)."""
+    """Ben cannot disconnect Ada's app, nor one that does not exist."""
     tokens = rp.tokens()
     bens = signed_in(app, "ben@example.org")
     for chosen in (wiki[0].client_id, "unknown", "", "\x00"):
@@ -181,7 +181,7 @@ def test_what_another_person_connected_is_not_found(
 
 
 def test_fields_that_nobody_asked_for_change_nothing(rp: RelyingParty, app: Flask, ben: users.User) -> None:
-    """A form cannot name another person (SECURITY AD-03)."""
+    """A form cannot name another person."""
     bens = signed_in(app, "ben@example.org")
     rp.browser.sign_in()
     response = send(rp.browser, SESSIONS, decision="end_others", user_id=ben.id, user=ben.id, id=ben.id)
@@ -190,7 +190,7 @@ def test_fields_that_nobody_asked_for_change_nothing(rp: RelyingParty, app: Flas
 
 
 def test_names_with_markup_are_text(app: Flask) -> None:
-    """The person's, the app's and the browser's name are escaped (SECURITY HD-04)."""
+    """The person's, the app's and the browser's name are escaped."""
     evil = '"><script>alert(1)</script>'
     factories.person(app, "ada@example.org", evil, roles=["administrator"])
     client, secret = factories.client(app, client_name=evil)

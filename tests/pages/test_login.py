@@ -42,7 +42,7 @@ def restart_link(page: TestResponse) -> str:
 
 
 def test_the_login_page_is_what_automation_expects(browser: Browser) -> None:
-    """Markers, field names and autocomplete tokens of CONTRACT 5."""
+    """Markers, field names and autocomplete tokens, as automation relies on them."""
     page = asserts.is_page(browser.get("/login"), "login")
     for part in (
         'name="email" type="email"',
@@ -67,7 +67,7 @@ def test_a_right_password_leads_to_the_account(browser: Browser, ada: users.User
 
 
 def test_a_wrong_password_is_401_and_says_nothing_more(browser: Browser) -> None:
-    """The e-mail is kept, the password is not; nobody is signed in (CONTRACT 5)."""
+    """The e-mail is kept, the password is not; nobody is signed in."""
     page = asserts.is_page(browser.sign_in(password="hunter2 hunter2"), "login", 401)
     assert "The e-mail or password is not right." in page.text
     assert 'value="ada@example.org"' in page.text
@@ -117,7 +117,7 @@ def test_nobody_goes_on_without_a_session(browser: Browser) -> None:
 
 
 def test_signing_out_asks_first_and_ends_the_session(browser: Browser, app: Flask) -> None:
-    """GET asks, `stay` stays, `logout` ends; the cache of the host is cleared, its cookies are not (DESIGN 8.7)."""
+    """GET asks, `stay` stays, `logout` ends; the cache of the host is cleared, its cookies are not."""
     browser.sign_in()
     page = asserts.is_page(browser.get("/logout"), "logout")
     assert page.buttons == [("decision", "stay"), ("decision", "logout")]
@@ -143,7 +143,7 @@ def test_signing_out_twice_is_no_error(browser: Browser) -> None:
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
 def test_three_tabs_with_three_requests_finish_in_any_order(rp: RelyingParty, order: tuple[int, int, int]) -> None:
-    """The browser carries only ids; each tab ends with its own state and a code that works (issue 2, People)."""
+    """The browser carries only ids; each tab ends with its own state and a code that works."""
     verifiers = [f"{number}" * 43 for number in range(3)]
     tabs = [
         rp.browser.follow(rp.authorize(state=f"tab-{number}", code_challenge=challenge_of(verifiers[number])))
@@ -168,7 +168,7 @@ def test_tabs_that_were_signed_in_elsewhere_just_go_on(rp: RelyingParty) -> None
 
 
 def test_a_login_page_left_open_for_a_day_restarts_the_same_request(rp: RelyingParty, in_a_while: Travel) -> None:
-    """Its form still signs in; the request has ended, and one click starts the same one again (CONTRACT 5)."""
+    """Its form still signs in; the request has ended, and one click starts the same one again."""
     page = rp.browser.follow(rp.authorize())
     in_a_while(DAY)
     response = rp.browser.follow(sign_in_on(rp.browser, page))
@@ -180,14 +180,14 @@ def test_a_login_page_left_open_for_a_day_restarts_the_same_request(rp: RelyingP
 
 
 def test_a_plain_login_page_left_open_for_a_day_still_works(browser: Browser, in_a_while: Travel) -> None:
-    """The form's token has no clock; it is bound to the browser (DESIGN 8.6)."""
+    """The form's token has no clock; it is bound to the browser."""
     page = browser.get("/login")
     in_a_while(DAY)
     assert sign_in_on(browser, page).status_code == 303
 
 
 def test_back_after_consent_does_not_break(rp: RelyingParty) -> None:
-    """The finished step says so and starts the same request again; no second code comes of it (UX 2.2.1)."""
+    """The finished step says so and starts the same request again; no second code comes of it."""
     consent = rp.browser.follow(sign_in_on(rp.browser, rp.browser.follow(rp.authorize())))
     code = answer_of(allow(rp.browser, consent))["code"]
     url = consent.request.full_path
@@ -200,7 +200,7 @@ def test_back_after_consent_does_not_break(rp: RelyingParty) -> None:
 
 
 def test_another_browsers_request_is_refused(rp: RelyingParty) -> None:
-    """A flow id is worth nothing outside the browser it was begun in (SECURITY AZ-09)."""
+    """A flow id is worth nothing outside the browser it was begun in."""
     page = rp.authorize()
     url = asserts.is_page(rp.browser.follow(page), "login").inputs["next"]
     thief = Browser(rp.app)
@@ -234,7 +234,7 @@ def test_the_login_page_names_the_app(rp: RelyingParty) -> None:
 
 
 def test_markup_in_what_is_shown_again_is_text(app: Flask, ada: users.User) -> None:
-    """The app's name, the hint and what was typed are escaped (SECURITY HD-04)."""
+    """The app's name, the hint and what was typed are escaped."""
     evil = '"><script>alert(1)</script>'
     client, secret = factories.client(app, client_name=evil)
     rp = RelyingParty(app, Browser(app), client, secret)
@@ -249,7 +249,7 @@ def test_markup_in_what_is_shown_again_is_text(app: Flask, ada: users.User) -> N
 
 
 def test_signing_in_as_somebody_else_ends_the_first_session(browser: Browser, app: Flask, ben: users.User) -> None:
-    """One browser is one person: the first handle is dead afterwards (SECURITY SE-03)."""
+    """One browser is one person: the first handle is dead afterwards."""
     browser.sign_in()
     first = browser.cookie("auth_server")
     browser.sign_in(email="ben@example.org")
@@ -261,7 +261,7 @@ def test_signing_in_as_somebody_else_ends_the_first_session(browser: Browser, ap
 
 
 def test_identity_headers_from_the_network_are_ignored(browser: Browser) -> None:
-    """No header says who somebody is (issue 2, Protocol)."""
+    """No header says who somebody is."""
     names = ("Remote-User", "X-Remote-User", "X-Forwarded-User", "X-Forwarded-Email", "X-Auth-Request-User")
     headers = dict.fromkeys(names, "ada@example.org")
     environ = {"REMOTE_USER": "ada@example.org"}

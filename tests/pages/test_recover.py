@@ -1,4 +1,4 @@
-"""The way back in: a one-time link sets a new password and ends everything else (CONTRACT 6)."""
+"""The way back in: a one-time link sets a new password and ends everything else."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def stored(app: Flask) -> tuple[object, ...]:
 
 
 def test_the_page_says_whom_to_ask(browser: Browser) -> None:
-    """No mail is sent yet; nothing can be typed that would tell whether an account exists (SECURITY LG-07)."""
+    """No mail is sent yet; nothing can be typed that would tell whether an account exists."""
     page = asserts.is_page(browser.get("/recover"), "recover")
     assert "<form" not in page.text
 
 
 def test_looking_at_the_link_changes_nothing(app: Flask, browser: Browser, ben: users.User) -> None:
-    """GET shows the form for the right account, however often (SECURITY SE-15)."""
+    """GET shows the form for the right account, however often."""
     path = link(app, ben)
     before = stored(app)
     for _ in range(3):
@@ -77,7 +77,7 @@ def test_the_link_sets_the_password_once(app: Flask, browser: Browser, ben: user
 
 
 def test_a_reset_ends_everything(rp: RelyingParty, app: Flask, ada: users.User, ben: users.User) -> None:
-    """All sessions, all families and all other links of the person; nobody else's (CONTRACT 6)."""
+    """All sessions, all families and all other links of the person; nobody else's."""
     bens = Browser(app)
     bens.sign_in(email="ben@example.org")
     tokens = rp.tokens()
@@ -143,14 +143,14 @@ def test_a_refused_password_leaves_the_link_good(
 
 @pytest.mark.parametrize("token", ["", "unknown", "%00", "%ff", "a" * 5000, "'", '"><script>'])
 def test_an_unknown_link_is_refused(browser: Browser, token: str) -> None:
-    """Whatever the value, by GET and POST, with the page that says so (CONTRACT 5)."""
+    """Whatever the value, by GET and POST, with the page that says so."""
     asserts.is_error_page(browser.get(f"/recover/reset?token={token}"), "flow_expired")
     login = browser.get("/login")
     asserts.is_error_page(browser.submit(login, "/recover/reset", token=token, password=NEW), "flow_expired")
 
 
 def test_of_twenty_parallel_resets_one_wins(app: Flask, ben: users.User, ada: users.User) -> None:
-    """The password is the winner's, and the losers are told (SECURITY RA-01)."""
+    """The password is the winner's, and the losers are told."""
     path = link(app, ben)
     browsers = [Browser(app) for _ in range(20)]
     pages = [browser.get(path) for browser in browsers]
@@ -174,7 +174,7 @@ def test_of_twenty_parallel_resets_one_wins(app: Flask, ben: users.User, ada: us
 
 
 def test_a_link_gives_a_password_to_somebody_without_one(app: Flask, browser: Browser) -> None:
-    """`users create` without a password prints such a link (CONTRACT 3)."""
+    """`users create` without a password prints such a link."""
     user = factories.person(app, "grace@example.org", password=None)
     assert browser.sign_in(email="grace@example.org").status_code == 401
     asserts.is_page(fill_in(browser, link(app, user)), "done")

@@ -1,4 +1,4 @@
-"""The first administrator: a one-time link instead of a default password (CONTRACT 1, SECURITY AD-05, LG-14)."""
+"""The first administrator: a one-time link instead of a default password."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def people(app: Flask) -> list[str]:
     "path", ["/", "/login", "/account", "/account/sessions", "/recover", "/logout", "/oauth/authorize", "/nowhere"]
 )
 def test_every_page_leads_to_the_setup(app: Flask, path: str) -> None:
-    """Without an administrator there is nothing else to see; with one the way is free (issue 2, People)."""
+    """Without an administrator there is nothing else to see; with one the way is free."""
     response = Browser(app).get(path)
     assert (response.status_code, response.headers["Location"]) == (303, "/setup")
     factories.person(app, roles=["administrator"])
@@ -55,7 +55,7 @@ def test_machines_are_answered_before_the_setup(app: Flask, path: str) -> None:
 
 
 def test_without_the_link_there_is_no_form(app: Flask) -> None:
-    """The page says where the link is; posting without one creates nobody (SECURITY LG-14)."""
+    """The page says where the link is; posting without one creates nobody."""
     browser = Browser(app)
     page = asserts.is_page(browser.get("/setup"), "setup")
     assert "auth-server setup-link" in page.text
@@ -69,7 +69,7 @@ def test_without_the_link_there_is_no_form(app: Flask) -> None:
 
 
 def test_the_link_creates_the_administrator_and_signs_in(app: Flask) -> None:
-    """One form, one administrator, signed in; the event is recorded (SECURITY AU-01)."""
+    """One form, one administrator, signed in; the event is recorded."""
     browser = Browser(app)
     response = fill_in(browser, link(app))
     assert (response.status_code, response.headers["Location"]) == (303, "/account")
@@ -82,7 +82,7 @@ def test_the_link_creates_the_administrator_and_signs_in(app: Flask) -> None:
 
 
 def test_afterwards_the_setup_is_not_found(app: Flask) -> None:
-    """Neither the used nor a made-up link opens anything (SECURITY AD-05)."""
+    """Neither the used nor a made-up link opens anything."""
     path = link(app)
     fill_in(Browser(app), path)
     for target in (path, "/setup", "/setup?token=x"):
@@ -94,7 +94,7 @@ def test_afterwards_the_setup_is_not_found(app: Flask) -> None:
 
 
 def test_looking_at_the_link_does_not_use_it(app: Flask) -> None:
-    """Mail scanners and reloads follow links; only the form counts (SECURITY SE-15)."""
+    """Mail scanners and reloads follow links; only the form counts."""
     path = link(app)
     for _ in range(3):
         asserts.is_page(Browser(app).get(path), "setup")
@@ -102,7 +102,7 @@ def test_looking_at_the_link_does_not_use_it(app: Flask) -> None:
 
 
 def test_a_new_link_replaces_the_old_one(app: Flask) -> None:
-    """`setup-link` makes a new one, and an old print-out is worthless (CONTRACT 3)."""
+    """`setup-link` makes a new one, and an old print-out is worthless."""
     old, new = link(app), link(app)
     page = asserts.is_page(Browser(app).get(old), "setup", 403)
     assert "That link is too old or was already used." in page.text
@@ -144,14 +144,14 @@ def test_a_refused_form_is_shown_again_and_the_link_stays_good(app: Flask, chang
 
 
 def test_what_was_typed_is_shown_as_text(app: Flask) -> None:
-    """Markup in a field comes back escaped (SECURITY HD-04)."""
+    """Markup in a field comes back escaped."""
     page = fill_in(Browser(app), link(app), name='"><script>alert(1)</script>', email="x")
     assert "<script>alert(1)" not in page.text
     assert "&lt;script&gt;alert(1)" in page.text
 
 
 def test_of_twenty_parallel_setups_one_wins(app: Flask) -> None:
-    """One administrator, and nobody else: the losers leave no half-made account (SECURITY AD-05)."""
+    """One administrator, and nobody else: the losers leave no half-made account."""
     path = link(app)
     browsers = [Browser(app) for _ in range(20)]
     pages = [browser.get(path) for browser in browsers]

@@ -1,4 +1,4 @@
-"""What ends what: the table of CONTRACT 6, each cell a test.
+"""What ends what: the table of docs/trust.md, each cell a test.
 
 Ada is signed in at two browsers. At each of them she has connected three apps: one without and one with
 `offline_access`, and the one that the cause is about. Ben has a browser and an app of his own. A cause does one thing;
@@ -289,7 +289,7 @@ def test_a_disabled_or_deleted_client(scene: Scene, act: Callable[[clients.Clien
 
 @pytest.mark.parametrize("act", [ending.disable_client, ending.delete_client], ids=["disabled", "deleted"])
 def test_a_services_own_tokens_end_with_it(app: Flask, ada: users.User, act: Callable[[clients.Client], None]) -> None:
-    """Client-credentials tokens too: the API that asks is told at once; another service's live on (CONTRACT 6)."""
+    """Client-credentials tokens too: the API that asks is told at once; another service's live on."""
     api, api_secret = factories.api(app)
     credentials = basic(api.client_id, api_secret)
     robots = [factories.service(app, "orders:read") for _ in range(2)]
@@ -327,7 +327,7 @@ def test_an_enabled_person_starts_anew(scene: Scene) -> None:
 def test_reuse_may_end_everything_of_the_person(
     make_app: Callable[..., Flask], in_a_while: Callable[[timedelta], None], cause: Callable[[Scene], None]
 ) -> None:
-    """REFRESH_REUSE_REVOKES=user: every family of the person, nobody else's (CONTRACT 2)."""
+    """REFRESH_REUSE_REVOKES=user: every family of the person, nobody else's."""
     scene = scene_of(make_app(refresh_reuse_revokes="user"), in_a_while)
     cause(scene)
     alive = {name for name, family in scene.families.items() if family.is_alive()}
@@ -350,7 +350,7 @@ def test_an_open_code_of_an_ended_session_is_worth_nothing(
 
 
 def test_a_jwt_names_what_could_end_it(scene: Scene) -> None:
-    """The session in `sid`, the family in `fam`: one look-up answers (DESIGN 6)."""
+    """The session in `sid`, the family in `fam`: one look-up answers."""
     claims = payload(scene.families["here online"].access_token)
     assert claims["sid"] != payload(scene.families["there online"].access_token)["sid"]
     assert claims["fam"] != payload(scene.families["here offline"].access_token)["fam"]
@@ -358,7 +358,7 @@ def test_a_jwt_names_what_could_end_it(scene: Scene) -> None:
 
 
 def test_each_ended_family_is_recorded_with_its_cause(scene: Scene) -> None:
-    """The audit says which, whose and why (SECURITY AU-01)."""
+    """The audit says which, whose and why."""
     sign_out(scene)
     (row,) = asserts.events_of(scene.app, "family.ended")
     assert row.family == payload(scene.families["here online"].access_token)["fam"]

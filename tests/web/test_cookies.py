@@ -1,4 +1,4 @@
-"""Our two cookies: the session, and the browser that authenticates nobody (CONTRACT 8)."""
+"""Our two cookies: the session, and the browser that authenticates nobody."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_only_our_two_cookies_are_set(browser: Browser) -> None:
 
 
 def test_on_https_cookies_are_secure_and_bound_to_the_host(make_app: Callable[..., Flask]) -> None:
-    """`__Host-` and Secure; a cookie without the prefix is not looked at (CONTRACT 8, SECURITY SE-02)."""
+    """`__Host-` and Secure; a cookie without the prefix is not looked at."""
     app = make_app(issuer=HTTPS, bcrypt_rounds=12)
     factories.person(app, roles=["administrator"])
     client = app.test_client()
@@ -78,7 +78,7 @@ def test_on_https_cookies_are_secure_and_bound_to_the_host(make_app: Callable[..
 
 
 def test_keep_me_signed_in_keeps_the_cookie(browser: Browser) -> None:
-    """With the box ticked the cookie outlives the browser, and each visit prolongs it (CONTRACT 2)."""
+    """With the box ticked the cookie outlives the browser, and each visit prolongs it."""
     signed_in = set_cookies(browser.sign_in(remember="1"))[SESSION]
     assert int(signed_in["max-age"]) == 30 * 86400
     visit = set_cookies(browser.get("/account"))[SESSION]
@@ -99,14 +99,14 @@ def test_signing_out_removes_the_session_cookie(browser: Browser) -> None:
     "path", ["/healthz", "/.well-known/openid-configuration", "/static/x/style.css", "/oauth/token"]
 )
 def test_machines_and_static_files_get_no_cookie(browser: Browser, path: str) -> None:
-    """No session is looked up and none is set there, signed in or not (CONTRACT 8)."""
+    """No session is looked up and none is set there, signed in or not."""
     assert set_cookies(Browser(browser.app).get(path)) == {}
     browser.sign_in(remember="1")
     assert set_cookies(browser.get(path)) == {}
 
 
 def test_every_sign_in_gives_a_new_handle_and_ends_the_old_one(browser: Browser, app: Flask) -> None:
-    """Also for the same person in the same browser; the browser cookie stays (SECURITY SE-03)."""
+    """Also for the same person in the same browser; the browser cookie stays."""
     handles = []
     seeds = set()
     for _ in range(3):
@@ -119,7 +119,7 @@ def test_every_sign_in_gives_a_new_handle_and_ends_the_old_one(browser: Browser,
 
 
 def test_a_handle_is_dead_after_sign_out(browser: Browser, app: Flask) -> None:
-    """Whoever kept the cookie is nobody (SECURITY SE-03)."""
+    """Whoever kept the cookie is nobody."""
     browser.sign_in()
     handle = browser.cookie(SESSION)
     assert not is_anonymous(with_cookie(app, f"{SESSION}={handle}"))
@@ -128,7 +128,7 @@ def test_a_handle_is_dead_after_sign_out(browser: Browser, app: Flask) -> None:
 
 
 def test_a_planted_handle_is_not_taken_over(browser: Browser, app: Flask) -> None:
-    """A handle that somebody chose for the visitor is replaced at the sign-in (session fixation, SECURITY SE-03)."""
+    """A handle that somebody chose for the visitor is replaced at the sign-in (session fixation)."""
     planted = crypto.new_secret()
     browser.client.set_cookie(SESSION, planted, domain="localhost")
     browser.sign_in()
@@ -170,7 +170,7 @@ def test_an_attackers_session_is_not_prolonged_into_the_victims(browser: Browser
     ],
 )
 def test_odd_cookies_are_nobody(browser: Browser, app: Flask, header: str) -> None:
-    """Duplicated, nameless, prefixed, oversized or foreign cookies open nothing (SECURITY SE-11)."""
+    """Duplicated, nameless, prefixed, oversized or foreign cookies open nothing."""
     browser.sign_in()
     handle = browser.cookie(SESSION) or ""
     assert is_anonymous(with_cookie(app, header.replace("HANDLE", handle)))
@@ -179,7 +179,7 @@ def test_odd_cookies_are_nobody(browser: Browser, app: Flask, header: str) -> No
 
 @pytest.mark.parametrize("name", ["session", "remember_token", "auth_server_session", "csrf_token"])
 def test_foreign_cookies_change_nothing(browser: Browser, app: Flask, ben: users.User, name: str) -> None:
-    """Neighbours on the host have a `session` and a `remember_token` of their own (DESIGN 8.1)."""
+    """Neighbours on the host have a `session` and a `remember_token` of their own."""
     browser.sign_in()
     handle = browser.cookie(SESSION)
     for value in (ben.id, f"{ben.id}|deadbeef", "eyJfdXNlcl9pZCI6IjEifQ.x.y", "x" * 43):
@@ -193,7 +193,7 @@ def test_foreign_cookies_change_nothing(browser: Browser, app: Flask, ben: users
 
 
 def test_duplicated_browser_cookies_are_no_browser(rp: RelyingParty, app: Flask) -> None:
-    """A second value cannot shadow the first: the request is refused and a new cookie set (SECURITY SE-11)."""
+    """A second value cannot shadow the first: the request is refused and a new cookie set."""
     rp.authorize()
     seed = rp.browser.cookie(BROWSER)
     url = rp.authorize().headers["Location"]
@@ -206,13 +206,13 @@ def test_duplicated_browser_cookies_are_no_browser(rp: RelyingParty, app: Flask)
 
 
 def test_the_browser_cookie_authenticates_nobody(browser: Browser, app: Flask) -> None:
-    """With it alone one is a stranger, though the browser is known (CONTRACT 8)."""
+    """With it alone one is a stranger, though the browser is known."""
     browser.sign_in()
     assert is_anonymous(with_cookie(app, f"{BROWSER}={browser.cookie(BROWSER)}"))
 
 
 def test_a_browser_keeps_its_cookie(browser: Browser) -> None:
-    """It is set once, and neither sign-in nor sign-out rotates it (CONTRACT 8)."""
+    """It is set once, and neither sign-in nor sign-out rotates it."""
     browser.get("/login")
     seed = browser.cookie(BROWSER)
     browser.sign_in()

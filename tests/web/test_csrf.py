@@ -1,4 +1,4 @@
-"""Forgery checks on everything that changes something (SECURITY SE-07 to SE-09)."""
+"""Forgery checks on everything that changes something."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def is_refused(response: TestResponse) -> Page:
 
 @pytest.mark.parametrize("path", sorted(FORMS))
 def test_a_form_without_a_right_token_is_refused(browser: Browser, app: Flask, path: str) -> None:
-    """Missing, empty, invented, another browser's: 403. The right one is taken (SECURITY SE-07)."""
+    """Missing, empty, invented, another browser's: 403. The right one is taken."""
     browser.sign_in()
     own, foreign = token_of(browser), token_of(Browser(app))
     for wrong in (None, "", "invented", foreign, own[:-1], own + "x", own.upper()):
@@ -46,7 +46,7 @@ def test_a_form_without_a_right_token_is_refused(browser: Browser, app: Flask, p
 
 
 def test_the_consent_form_has_its_own_token(rp: RelyingParty, app: Flask) -> None:
-    """The authorization request may be posted by any site, the answer on consent may not (SECURITY CN)."""
+    """The authorization request may be posted by any site, the answer on consent may not."""
     rp.browser.sign_in()
     page = rp.browser.follow(rp.authorize())
     url = page.request.full_path
@@ -73,7 +73,7 @@ def test_the_consent_form_has_its_own_token(rp: RelyingParty, app: Flask) -> Non
     ids=str,
 )
 def test_a_form_of_another_site_is_refused(browser: Browser, path: str, headers: dict[str, str]) -> None:
-    """Whatever its token, `Origin` and `Sec-Fetch-Site` tell where it comes from (SECURITY SE-09)."""
+    """Whatever its token, `Origin` and `Sec-Fetch-Site` tell where it comes from."""
     browser.sign_in()
     fields = {**FORMS[path], "csrf_token": token_of(browser)}
     is_refused(browser.post(path, fields, headers=headers))
@@ -85,13 +85,13 @@ def test_a_form_of_another_site_is_refused(browser: Browser, path: str, headers:
 
 
 def test_the_referrer_is_not_needed(browser: Browser) -> None:
-    """Browsers that send none, or a foreign one from a proxy page, are not locked out (DESIGN 8.6)."""
+    """Browsers that send none, or a foreign one from a proxy page, are not locked out."""
     fields = {**FORMS["/login"], "csrf_token": token_of(browser)}
     assert browser.post("/login", fields, headers={"Referer": "https://elsewhere.example/"}).status_code == 303
 
 
 def test_nobody_is_signed_in_by_another_site(app: Flask, ada: users.User) -> None:
-    """The attacker's token and credentials, posted from the victim's browser, sign nobody in (SECURITY SE-08)."""
+    """The attacker's token and credentials, posted from the victim's browser, sign nobody in."""
     factories.person(app, "mallory@example.org")
     attackers = token_of(Browser(app))
     victim = Browser(app)
@@ -112,7 +112,7 @@ def test_a_token_lives_as_long_as_the_browser(browser: Browser) -> None:
 
 
 def test_the_refusal_leads_back_to_the_form(browser: Browser) -> None:
-    """`Start again` goes to the same page with its `next`; cookies switched off are named (UX 2.2.1)."""
+    """`Start again` goes to the same page with its `next`; cookies switched off are named."""
     response = browser.post("/login?next=%2Faccount%2Fapps", {})
     assert 'href="/login?next=%2Faccount%2Fapps"' in is_refused(response).text
     response = browser.post("/login", {"next": "/account/apps"})
@@ -123,7 +123,7 @@ def test_the_refusal_leads_back_to_the_form(browser: Browser) -> None:
 
 @pytest.mark.parametrize("path", ["//evil.example/", "//evil.example/login", "/\\evil.example/", "///evil.example"])
 def test_the_refusal_never_leads_to_another_site(browser: Browser, path: str) -> None:
-    """A forged form whose path looks like a host is no link on our page (SECURITY HD-04)."""
+    """A forged form whose path looks like a host is no link on our page."""
     response = browser.client.open(
         "/", method="POST", base_url="http://localhost:8421", environ_overrides={"PATH_INFO": path}
     )
@@ -133,7 +133,7 @@ def test_the_refusal_never_leads_to_another_site(browser: Browser, path: str) ->
 
 @pytest.mark.parametrize("path", ["/oauth/token", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo"])
 def test_machine_endpoints_need_no_token(browser: Browser, path: str) -> None:
-    """They take no cookie, so nothing can be forged; their own refusals are the RFC's (CONTRACT 8)."""
+    """They take no cookie, so nothing can be forged; their own refusals are the RFC's."""
     fields = {"grant_type": "client_credentials", "client_id": "x", "token": "x"}
     response = browser.post(path, fields, headers={"Origin": "https://app.example"})
     assert response.status_code == 401

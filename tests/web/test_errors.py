@@ -1,4 +1,4 @@
-"""Errors as answers: the page in three layers (UX 2.2.1), JSON for machines, never a trace, never markup."""
+"""Errors as answers: the page in three layers, JSON for machines, never a trace, never markup."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def is_calm(response: TestResponse) -> Page:
 
 
 def test_an_unknown_app(rp: RelyingParty) -> None:
-    """`unknown_client`: the value that was sent, as text; a known one goes on to sign in (UX 2.2.1, row 1)."""
+    """`unknown_client`: the value that was sent, as text; a known one goes on to sign in."""
     response = authorize(rp, client_id="gr4fana")
     asserts.is_error_page(response, "unknown_client")
     page = is_calm(response)
@@ -114,7 +114,7 @@ def test_a_switched_off_app(rp: RelyingParty) -> None:
 
 
 def test_a_finished_or_expired_flow(rp: RelyingParty) -> None:
-    """`flow_expired`: 400 with a way to start again, where the request is known (CONTRACT 5)."""
+    """`flow_expired`: 400 with a way to start again, where the request is known."""
     response = rp.browser.get("/oauth/authorize?flow=" + "x" * 43)
     asserts.is_error_page(response, "flow_expired")
     assert "start again" in is_calm(response).text
@@ -160,7 +160,7 @@ REFLECTED: list[Callable[[RelyingParty], TestResponse]] = [
 def test_markup_in_a_request_is_text_in_the_answer(
     rp: RelyingParty, ask: Callable[[RelyingParty], TestResponse]
 ) -> None:
-    """Whatever a request sends comes back as text or not at all (SECURITY HD-04, UX 2.2.1)."""
+    """Whatever a request sends comes back as text or not at all."""
     response = ask(rp)
     assert response.status_code in (200, 303, 400, 403, 404)
     shape = Shape(response.text)
@@ -173,7 +173,7 @@ def test_markup_in_a_request_is_text_in_the_answer(
 
 @pytest.mark.parametrize("count", [300, 301, 5000])
 def test_a_long_value_is_cut(rp: RelyingParty, count: int) -> None:
-    """At most 300 characters of what was sent are shown (UX 2.2.1)."""
+    """At most 300 characters of what was sent are shown."""
     sent = "https://wiki.example.org/" + "a" * (count - 25)
     response = authorize(rp, redirect_uri=sent)
     asserts.is_error_page(response, "redirect_uri_mismatch")
@@ -207,7 +207,7 @@ MACHINE = [
 
 @pytest.mark.parametrize(("method", "path", "status"), MACHINE)
 def test_a_machine_is_answered_in_json(browser: Browser, method: str, path: str, status: int) -> None:
-    """Unknown paths and methods too, with CORS, and `Allow` for 405 (CONTRACT 4, 8)."""
+    """Unknown paths and methods too, with CORS, and `Allow` for 405."""
     response = browser.client.open(path, method=method, base_url="http://localhost:8421")
     assert (response.status_code, response.content_type) == (status, "application/json")
     assert response.json["error"] == "invalid_request"
@@ -232,7 +232,7 @@ def test_a_machine_is_answered_in_json(browser: Browser, method: str, path: str,
 def test_odd_bodies_are_refused(
     app: Flask, wiki: tuple[Client, str], path: str, body: bytes, content_type: str
 ) -> None:
-    """A 4xx of the endpoint's own format, never a 500 (issue 2, What bad input gets)."""
+    """A 4xx of the endpoint's own format, never a 500."""
     response = app.test_client().post(path, data=body, content_type=content_type, base_url="http://localhost:8421")
     assert response.status_code in (400, 401)
     assert response.content_type == "application/json"

@@ -92,7 +92,7 @@ def ask(
     "host", ["evil.example", "localhost", "localhost:8422", "127.0.0.1:8421", "localhost:8421.evil.example", ""]
 )
 def test_a_page_under_another_host_leads_to_the_issuer(app: Flask, ada: users.User, host: str) -> None:
-    """GET is redirected to the same page there; the host is never echoed (CONTRACT 4, SECURITY HD-06)."""
+    """GET is redirected to the same page there; the host is never echoed."""
     response = ask(app, host)
     assert response.status_code == 302
     assert response.headers["Location"] == "http://localhost:8421/login?next=%2Faccount"
@@ -101,14 +101,14 @@ def test_a_page_under_another_host_leads_to_the_issuer(app: Flask, ada: users.Us
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 def test_a_form_under_another_host_is_misdirected(app: Flask, ada: users.User, method: str) -> None:
-    """Other methods get 421 with a page, right token or not (CONTRACT 4)."""
+    """Other methods get 421 with a page, right token or not."""
     asserts.is_error_page(ask(app, "evil.example", "/login", method), "invalid_request", 421)
     assert ask(app, "localhost:8421", "/login", method).status_code in (403, 405)
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/.well-known/openid-configuration", "/.well-known/jwks.json"])
 def test_machines_are_answered_under_any_host(app: Flask, path: str) -> None:
-    """Probes and metadata answer, and their addresses are the issuer's (CONTRACT 4, SECURITY HD-06)."""
+    """Probes and metadata answer, and their addresses are the issuer's."""
     response = ask(app, "evil.example", path)
     assert response.status_code == 200
     assert "evil.example" not in response.text
@@ -125,7 +125,7 @@ def test_a_token_endpoint_answers_under_any_host(app: Flask) -> None:
 def test_only_a_trusted_proxy_says_which_host_was_asked(
     make_app: Callable[..., Flask], trusted: tuple[str, ...], status: int
 ) -> None:
-    """`X-Forwarded-Host` counts from TRUSTED_PROXIES and from nobody else (CONTRACT 2)."""
+    """`X-Forwarded-Host` counts from TRUSTED_PROXIES and from nobody else."""
     app = make_app(trusted_proxies=tuple(ip_network(network) for network in trusted))
     factories.person(app, roles=["administrator"])
     headers = {"Host": "backend:8000", "X-Forwarded-Host": "localhost:8421"}
@@ -135,7 +135,7 @@ def test_only_a_trusted_proxy_says_which_host_was_asked(
 
 
 def test_an_overlong_query_is_refused(browser: Browser) -> None:
-    """414 above 16 kB, as a page or in JSON; below it is read (SECURITY DO-01)."""
+    """414 above 16 kB, as a page or in JSON; below it is read."""
     assert browser.get("/login?x=" + "a" * 16_000).status_code == 200
     asserts.is_error_page(browser.get("/login?x=" + "a" * 17_000), "invalid_request", 414)
     response = browser.get("/oauth/userinfo?x=" + "a" * 17_000)
@@ -143,7 +143,7 @@ def test_an_overlong_query_is_refused(browser: Browser) -> None:
 
 
 def test_an_overlarge_form_is_refused(browser: Browser) -> None:
-    """413 above 64 kB, as a page or in JSON; below it is read (SECURITY DO-01)."""
+    """413 above 64 kB, as a page or in JSON; below it is read."""
     page = browser.get("/login")
     asserts.is_page(browser.submit(page, "/login", email="x", password="a" * 60_000), "login", 401)
     asserts.is_error_page(browser.submit(page, "/login", email="x", password="a" * 70_000), "invalid_request", 413)
@@ -153,7 +153,7 @@ def test_an_overlarge_form_is_refused(browser: Browser) -> None:
 
 @pytest.mark.parametrize(("path", "status"), [("/login", 401), ("/oauth/token", 401)])
 def test_a_form_of_too_many_fields_is_refused(browser: Browser, path: str, status: int) -> None:
-    """At most a hundred, whatever the encoding (SECURITY DO-01)."""
+    """At most a hundred, whatever the encoding."""
     token = asserts.is_page(browser.get("/login"), "login").inputs["csrf_token"]
     fields = {"csrf_token": token, "email": "x", "password": "x", "grant_type": "client_credentials"}
 
@@ -167,7 +167,7 @@ def test_a_form_of_too_many_fields_is_refused(browser: Browser, path: str, statu
 
 
 def test_a_method_that_a_page_does_not_take_is_405(browser: Browser) -> None:
-    """With `Allow`, for pages and machine endpoints (SECURITY HD-07)."""
+    """With `Allow`, for pages and machine endpoints."""
     token = asserts.is_page(browser.get("/login"), "login").inputs["csrf_token"]
     response = browser.post("/recover", {"csrf_token": token})
     asserts.is_error_page(response, "invalid_request", 405)

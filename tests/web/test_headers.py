@@ -1,4 +1,4 @@
-"""Security headers on every answer (SECURITY b.26, DESIGN 8.7)."""
+"""Security headers on every answer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def style_sheet(browser: Browser) -> TestResponse:
 
 @pytest.mark.parametrize("path", ACCOUNT_PAGES)
 def test_a_page_outside_flows_may_only_send_forms_here(signed_in: Browser, path: str) -> None:
-    """The exact policy, with `form-action 'self'`, and a window of its own (SECURITY HD-01)."""
+    """The exact policy, with `form-action 'self'`, and a window of its own."""
     headers = signed_in.get(path).headers
     assert headers["Content-Security-Policy"] == POLICY + "; form-action 'self'"
     assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
@@ -47,7 +47,7 @@ def test_a_page_outside_flows_may_only_send_forms_here(signed_in: Browser, path:
 
 @pytest.mark.parametrize("path", FLOW_PAGES)
 def test_a_page_in_a_flow_may_lead_to_the_app(signed_in: Browser, path: str) -> None:
-    """Without `form-action`, which Chromium checks against redirects, and without COOP, for pop-ups (DESIGN 8.7)."""
+    """Without `form-action`, which Chromium checks against redirects, and without COOP, for pop-ups."""
     headers = signed_in.get(path).headers
     assert headers["Content-Security-Policy"] == POLICY
     assert "Cross-Origin-Opener-Policy" not in headers
@@ -74,7 +74,7 @@ def test_a_machine_answer_may_do_nothing_in_a_browser(browser: Browser, path: st
 
 @pytest.mark.parametrize("path", [*ACCOUNT_PAGES, *FLOW_PAGES])
 def test_pages_are_not_stored_and_depend_on_the_cookie(signed_in: Browser, path: str) -> None:
-    """`no-store` and `Vary: Cookie` on everything that a person sees (SECURITY SE-10, CVE-2023-30861)."""
+    """`no-store` and `Vary: Cookie` on everything that a person sees."""
     headers = signed_in.get(path).headers
     assert headers["Cache-Control"] == "no-store"
     assert "Cookie" in headers.getlist("Vary")
@@ -82,7 +82,7 @@ def test_pages_are_not_stored_and_depend_on_the_cookie(signed_in: Browser, path:
 
 @pytest.mark.parametrize("path", [*ACCOUNT_PAGES, *FLOW_PAGES])
 def test_pages_cannot_be_framed_and_use_no_devices(signed_in: Browser, path: str) -> None:
-    """X-Frame-Options for old browsers and a Permissions-Policy (SECURITY HD-02)."""
+    """X-Frame-Options for old browsers and a Permissions-Policy."""
     headers = signed_in.get(path).headers
     assert headers["X-Frame-Options"] == "DENY"
     assert headers["Permissions-Policy"] == "camera=(), geolocation=(), microphone=(), payment=()"
@@ -90,7 +90,7 @@ def test_pages_cannot_be_framed_and_use_no_devices(signed_in: Browser, path: str
 
 @pytest.mark.parametrize("path", [*ACCOUNT_PAGES, *FLOW_PAGES, *MACHINE_PATHS])
 def test_every_answer_forbids_sniffing_and_foreign_referrers(signed_in: Browser, path: str) -> None:
-    """nosniff, `same-origin`, and nothing about the software (DESIGN 8.7)."""
+    """nosniff, `same-origin`, and nothing about the software."""
     headers = signed_in.get(path).headers
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == "same-origin"
@@ -99,7 +99,7 @@ def test_every_answer_forbids_sniffing_and_foreign_referrers(signed_in: Browser,
 
 @pytest.mark.parametrize("path", ["/login", "/account", "/oauth/token", "/.well-known/jwks.json"])
 def test_hsts_is_sent_on_https_alone(make_app: Callable[..., Flask], path: str) -> None:
-    """A year on an https issuer; on http it would lock a developer out of the host's other ports (SECURITY HD-02)."""
+    """A year on an https issuer; on http it would lock a developer out of the host's other ports."""
     app = make_app()
     factories.person(app, roles=["administrator"])
     assert "Strict-Transport-Security" not in app.test_client().get(path, base_url="http://localhost:8421").headers
@@ -109,7 +109,7 @@ def test_hsts_is_sent_on_https_alone(make_app: Callable[..., Flask], path: str) 
 
 
 def test_static_files_are_cached_for_ever_under_an_address_of_their_content(browser: Browser) -> None:
-    """Immutable under the right address, not found under another; no listing (UX X-10, SECURITY HD-05)."""
+    """Immutable under the right address, not found under another; no listing."""
     response = style_sheet(browser)
     assert (response.status_code, response.mimetype) == (200, "text/css")
     assert response.headers["Cache-Control"] == "public, max-age=31536000, immutable"
@@ -141,7 +141,7 @@ class Loads(HTMLParser):
 
 
 def test_pages_load_nothing_from_elsewhere_and_run_nothing_inline(rp: RelyingParty) -> None:
-    """Style, script and icon of our own, no handler, no style attribute (SECURITY HD-03, UX X-8)."""
+    """Style, script and icon of our own, no handler, no style attribute."""
     login = rp.browser.follow(rp.authorize())
     pages = [login, rp.browser.submit(login, "/login", email="x", password="x"), rp.browser.get("/nowhere")]
     rp.browser.sign_in()
@@ -159,7 +159,7 @@ def test_pages_load_nothing_from_elsewhere_and_run_nothing_inline(rp: RelyingPar
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:8421"])
 @pytest.mark.parametrize("path", ["/login", "/account", "/oauth/authorize", "/nowhere", "/healthz"])
 def test_no_page_answers_other_origins(signed_in: Browser, path: str, origin: str) -> None:
-    """CORS is for machine endpoints; a page with a cookie never has it (CONTRACT 8)."""
+    """CORS is for machine endpoints; a page with a cookie never has it."""
     headers = signed_in.get(path, headers={"Origin": origin}).headers
     assert not [name for name, _value in headers if name.startswith("Access-Control-")]
     machine = signed_in.get("/.well-known/jwks.json", headers={"Origin": origin}).headers

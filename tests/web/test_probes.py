@@ -1,4 +1,4 @@
-"""Liveness and readiness (CONTRACT 4)."""
+"""Liveness and readiness."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def ready(app: Flask) -> tuple[int, dict[str, str]]:
 
 
 def test_a_good_server_is_alive_and_ready(app: Flask) -> None:
-    """200 with each check by name; nothing personal (SECURITY HD-12)."""
+    """200 with each check by name; nothing personal."""
     response = app.test_client().get("/healthz")
     assert (response.status_code, response.json) == (200, {"status": "ok"})
     assert ready(app) == (200, {"database": "ok", "schema": "ok", "keys": "ok"})
@@ -51,7 +51,7 @@ def test_a_database_that_cannot_answer_is_not_ready_but_alive(app: Flask) -> Non
 
 
 def test_an_empty_database_is_not_ready(make_app: Callable[..., Flask], tmp_path: Path) -> None:
-    """The schema is missing: `init` has not run (CONTRACT 4)."""
+    """The schema is missing: `init` has not run."""
     app = make_app(database_url=f"sqlite:///{tmp_path / 'empty.db'}")
     assert ready(app) == (503, {"database": "ok", "schema": "not migrated", "keys": "unknown"})
 
@@ -83,7 +83,7 @@ def test_a_database_of_another_revision_is_not_ready(app: Flask) -> None:
 
 
 def test_a_missing_redis_only_degrades(make_app: Callable[..., Flask]) -> None:
-    """The database stays the truth: 200, and the check says so (CONTRACT 4)."""
+    """The database stays the truth: 200, and the check says so."""
     assert ready(make_app(redis_url=NOWHERE)) == (
         200,
         {"database": "ok", "schema": "ok", "keys": "ok", "redis": "degraded"},
@@ -98,6 +98,6 @@ def test_a_good_redis_is_named(make_app: Callable[..., Flask]) -> None:
 
 
 def test_metrics_are_not_there(app: Flask) -> None:
-    """Without a token `/metrics` is 404, in JSON (CONTRACT 2)."""
+    """Without a token `/metrics` is 404, in JSON."""
     response = app.test_client().get("/metrics")
     assert (response.status_code, response.content_type) == (404, "application/json")

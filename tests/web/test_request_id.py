@@ -14,7 +14,7 @@ from tests.support.browser import Browser, Page
 
 @pytest.mark.parametrize("path", ["/login", "/nowhere", "/oauth/token", "/.well-known/jwks.json", "/healthz"])
 def test_every_answer_has_an_id_of_its_own(app: Flask, path: str) -> None:
-    """Errors included; a caller's own id is not taken over (CONTRACT 4)."""
+    """Errors included; a caller's own id is not taken over."""
     ids = [
         app.test_client().get(path, headers={"X-Request-Id": "chosen\tby the caller"}).headers["X-Request-Id"]
         for _ in range(3)
@@ -24,7 +24,7 @@ def test_every_answer_has_an_id_of_its_own(app: Flask, path: str) -> None:
 
 
 def test_the_error_page_shows_the_id(browser: Browser) -> None:
-    """What a person reads out is what the log knows (CONTRACT 5)."""
+    """What a person reads out is what the log knows."""
     response = browser.get("/nowhere")
     assert response.headers["X-Request-Id"] in asserts.is_error_page(response, "not_found", 404).text
 
@@ -54,7 +54,7 @@ PROXY = ("10.0.0.0/8", "2001:db8:ffff::/48")
 def test_the_callers_address_comes_from_trusted_hops_alone(
     make_app: Callable[..., Flask], trusted: tuple[str, ...], peer: str, forwarded: str, seen: str
 ) -> None:
-    """`X-Forwarded-For` is read from the right and believed of TRUSTED_PROXIES only (SECURITY LG-04)."""
+    """`X-Forwarded-For` is read from the right and believed of TRUSTED_PROXIES only."""
     app = make_app(trusted_proxies=tuple(ip_network(network) for network in trusted))
     factories.person(app, roles=["administrator"])
     browser = Browser(app, peer)

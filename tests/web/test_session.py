@@ -39,7 +39,7 @@ def test_a_browser_is_described_in_words(agent: str, words: str) -> None:
 
 
 def test_current_user_is_who_is_signed_in(make_app: Callable[..., Flask]) -> None:
-    """Flask-Login's proxy and `login_required` see our session, and nobody without one (DESIGN 8.1)."""
+    """Flask-Login's proxy and `login_required` see our session, and nobody without one."""
     app = make_app()
     factories.person(app, roles=["administrator"])
 
@@ -60,7 +60,7 @@ def test_current_user_is_who_is_signed_in(make_app: Callable[..., Flask]) -> Non
 
 
 def test_looking_changes_nothing(rp: RelyingParty, app: Flask, ada: users.User) -> None:
-    """Every address by GET, signed in, with what its form would send: the database is as before (SECURITY SE-15)."""
+    """Every address by GET, signed in, with what its form would send: the database is as before."""
     rp.tokens()
     rp.browser.get("/account")
     before = dump(app)

@@ -1,4 +1,4 @@
-"""One commit per request; a database that cannot answer is 503 and changes nothing (SECURITY RA-05, RA-06)."""
+"""One commit per request; a database that cannot answer is 503 and changes nothing."""
 
 from __future__ import annotations
 
@@ -160,13 +160,13 @@ def test_a_fault_anywhere_is_503_and_changes_nothing(
 
 
 def test_a_refusal_commits(app: Flask, browser: Browser) -> None:
-    """A protocol error is an answer: what it found out is kept (DESIGN 1.9)."""
+    """A protocol error is an answer: what it found out is kept."""
     assert browser.sign_in(password="wrong").status_code == 401
     assert len(asserts.events_of(app, "sign_in.failed")) == 1
 
 
 def test_a_crash_rolls_back(make_app: Callable[..., Flask]) -> None:
-    """An unexpected failure keeps nothing of the request and sets no cookie; without it the row stays (DESIGN 1.9)."""
+    """An unexpected failure keeps nothing of the request and sets no cookie; without it the row stays."""
     app = make_app()
     factories.person(app, roles=["administrator"])
 
@@ -191,7 +191,7 @@ def test_a_crash_rolls_back(make_app: Callable[..., Flask]) -> None:
 
 
 def test_a_crash_tells_nothing(make_app: Callable[..., Flask], caplog: pytest.LogCaptureFixture) -> None:
-    """No trace, no text of the exception: only the request id, by which the log has both (SECURITY HD-09)."""
+    """No trace, no text of the exception: only the request id, by which the log has both."""
     app = make_app()
     factories.person(app, roles=["administrator"])
 
@@ -254,7 +254,7 @@ def test_a_lost_table_is_503(rp: RelyingParty, app: Flask) -> None:
 
 
 def test_a_code_survives_a_failed_redemption(rp: RelyingParty) -> None:
-    """The commit fails, the answer is 503, the same code works once afterwards (SECURITY RA-07)."""
+    """The commit fails, the answer is 503, the same code works once afterwards."""
     code = answer_of(rp.walk())["code"]
     with failing(rp.app, at="commit"):
         is_unavailable(rp.exchange(code))

@@ -22,7 +22,7 @@ class AuthorizationCodeGrant(base.TokenGrant):
     GRANT_TYPE = "authorization_code"
 
     def authorize(self, client: Client, fields: dict[str, str]) -> Authorization:
-        """A wrong client leaves the code alone; a wrong verifier or redirect URI spends it (CONTRACT 6)."""
+        """A wrong client leaves the code alone; a wrong verifier or redirect URI spends it."""
         presented = base.required(fields, "code")
         code = store.find_code(presented)
         if code is None or code.family.client_id != client.client_id:

@@ -1,4 +1,4 @@
-"""The phases that every grant shares, so that none can forget one: client, permission, proof, issue (DESIGN 1.6)."""
+"""The phases that every grant shares, so that none can forget one: client, permission, proof, issue."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class TokenGrant(BaseGrant, TokenEndpointMixin):  # type: ignore[misc]
 
 
 UNKNOWN = "the code or token is unknown"
-"""One sentence for unknown, malformed and foreign credentials: a stranger learns nothing (CONTRACT 4)."""
+"""One sentence for unknown, malformed and foreign credentials: a stranger learns nothing."""
 
 
 def required(fields: dict[str, str], name: str) -> str:
