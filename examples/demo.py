@@ -1,6 +1,7 @@
 """`make demo`: the real server on a throw-away database, with people, one client of each kind, sample apps and an API.
 
-Everything listens on this machine only, and is gone when it stops.
+Everything listens on this machine only, and is gone when it stops. `PORT=9000 make demo` moves it, `PORT=0` takes any
+free ports.
 """
 
 from __future__ import annotations
@@ -8,48 +9,48 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
-from urllib.request import urlopen
 
-PORTS = {"server": 8421, "web": 8431, "browser": 8432, "api": 8433}
 AUDIENCE = "https://orders.example.org"
-PEOPLE = (("ada@example.org", "Ada", ["administrator"]), ("ben@example.org", "Ben", []))
-DECLARED = """
-[group.staff]
-name = "Staff"
-
-[role.clerk]                       # only clerks may change orders
-scopes = ["orders:write"]
+FIRST_PORT = 8421
+PARTS = ("server", "web", "browser", "api")
+AUTH_SERVER = ("-c", "from auth_server.cli import main; main()")
+ROLE = """
+[role.clerk]
+scopes = ["orders:write"]  # only clerks may change orders
 groups = ["staff"]
-
-[api."https://orders.example.org"]
-name   = "Orders"
-scopes = { "orders:read" = "See your orders", "orders:write" = "Change your orders" }
 """
+PEOPLE = (
+    ("ada@example.org", "--name", "Ada", "--role", "administrator", "--group", "staff"),
+    ("ben@example.org", "--name", "Ben"),
+)
+SCOPE = "openid profile email roles offline_access orders:read orders:write"
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+Answer = dict[str, Any]
 
 
 class Demo:
-    """The running demo: a folder, its processes, and what the commands answered."""
+    """The running demo: a folder, its processes and where they listen."""
 
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="auth-server-demo-"))
-        self.processes: list[subprocess.Popen[bytes]] = []
-        self.ports = {name: _free_port(port) for name, port in PORTS.items()}
-        self.issuer = f"http://localhost:{self.ports['server']}"
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.ports = _free_ports(int(os.environ.get("PORT") or FIRST_PORT))
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AUTH_SERVER_")}
         self.environment = {
             **kept,
-            "AUTH_SERVER_INSTANCE_PATH": str(self.folder),
-            "AUTH_SERVER_ISSUER": self.issuer,
+            "AUTH_SERVER_INSTANCE_PATH": str(folder),
+            "AUTH_SERVER_ISSUER": self.address("server"),
             "AUTH_SERVER_LOG_LEVEL": "warning",
         }
 
@@ -59,165 +60,190 @@ class Demo:
     def command(self, *words: str, given: str = "") -> Any:
         """Run one `auth-server` command and return its JSON."""
         done = subprocess.run(
-            [*_AUTH_SERVER, *words], env=self.environment, input=given, capture_output=True, text=True, check=False
-        )
+            [sys.executable, *AUTH_SERVER, *words, "--json"],
+            env=self.environment, input=given, capture_output=True, text=True, check=False, start_new_session=True,
+        )  # fmt: skip
         if done.returncode:
             raise SystemExit(f"auth-server {' '.join(words)}: {done.stderr}")
-        return json.loads(done.stdout) if "--json" in words else done.stdout
+        return json.loads(done.stdout)
 
-    def start(self, *words: str, **environment: str) -> None:
-        process = subprocess.Popen(
-            [sys.executable, *words],
-            env={**self.environment, **environment},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        self.processes.append(process)
+    def start(self, name: str, *words: str, **environment: str) -> None:
+        """Start a part, out of reach of the terminal's Ctrl-C: the demo stops its parts in order."""
+        with self._log(name).open("wb") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, *words],
+                env={**self.environment, **environment}, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+
+    def wait_for(self, name: str, path: str = "/") -> None:
+        """Wait until a part answers, whatever it says."""
+        deadline = time.monotonic() + 60
+        while not _answers(self.ports[name], path):
+            self.check()
+            if time.monotonic() > deadline:
+                raise SystemExit(f"{self.address(name)} does not answer")
+            time.sleep(0.1)
+
+    def check(self) -> None:
+        """Stop when a part has stopped, and say what it said."""
+        for name, process in self.processes.items():
+            if process.poll() is not None:
+                raise SystemExit(f"the {name} has stopped:\n{self._log(name).read_text()}")
 
     def stop(self) -> None:
-        """End every process and remove the folder."""
-        for process in reversed(self.processes):
+        """End every part, the server last."""
+        for process in reversed(self.processes.values()):
             process.terminate()
-        for process in self.processes:
+        for process in self.processes.values():
             try:
                 process.wait(timeout=15)
             except subprocess.TimeoutExpired:
-                process.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
+                os.killpg(process.pid, signal.SIGKILL)
 
-
-_AUTH_SERVER = (sys.executable, "-c", "from auth_server.cli import main; main()")
+    def _log(self, name: str) -> Path:
+        return self.folder / f"demo-{name}.log"
 
 
 def main() -> None:
     """Start, say where everything is, and wait for Ctrl-C or SIGTERM."""
-    demo = Demo()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: sys.exit(0))
-    try:
-        people = _seed(demo)
-        demo.start("-c", "from auth_server.cli import main; main()", "serve", "--port", str(demo.ports["server"]))
-        _wait_for(demo.issuer + "/readyz")
-        clients = _start_apps(demo)
-        print(_welcome(demo, people, clients), flush=True)
-        while all(process.poll() is None for process in demo.processes):
-            time.sleep(0.5)
-        raise SystemExit("a part of the demo has stopped")
-    finally:
-        demo.stop()
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: sys.exit(0))
+    with tempfile.TemporaryDirectory(prefix="auth-server-demo-", ignore_cleanup_errors=True) as folder:
+        demo = Demo(Path(folder))
+        try:
+            print("Starting; this takes some seconds.", flush=True)
+            run(demo)
+        finally:
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_IGN)  # nothing interrupts the cleaning
+            demo.stop()
 
 
-def _seed(demo: Demo) -> dict[str, str]:
-    """Make the database, the API, the roles and two people; return their passwords."""
-    demo.command("init")
-    declared = demo.folder / "demo.toml"
-    declared.write_text(DECLARED)
-    demo.command("apply", str(declared))
-    passwords = {}
-    for email, name, roles in PEOPLE:
-        passwords[email] = "-".join(secrets.token_hex(3) for _ in range(3))
-        options = [word for role in roles for word in ("--role", role)] + (["--group", "staff"] if roles else [])
-        demo.command("users", "create", email, "--name", name, *options, "--password-stdin", given=passwords[email])
-    return passwords
+def run(demo: Demo) -> None:
+    """Start the server, fill it by its own commands as an operator would, start the apps, and watch over all."""
+    demo.start("server", *AUTH_SERVER, "serve", "--port", str(demo.ports["server"]))
+    demo.wait_for("server", "/readyz")
+    api = create_api(demo)
+    with ThreadPoolExecutor(3) as pool:
+        passwords = dict(pool.map(lambda person: create_person(demo, *person), PEOPLE))
+        clients = dict(pool.map(lambda about: create_client(demo, *about), client_metadata(demo).items()))
+    start_apps(demo, api, clients)
+    print(welcome(demo, passwords, clients), flush=True)
+    while True:
+        demo.check()
+        time.sleep(0.5)
 
 
-def _client(demo: Demo, **metadata: Any) -> dict[str, Any]:
-    answer: dict[str, Any] = demo.command("clients", "create", "--metadata", "-", "--json", given=json.dumps(metadata))
-    return answer
+def create_api(demo: Demo) -> Answer:
+    """Make the API, a group, and a role that guards a scope; return the API's credentials."""
+    titles = ("orders:read=See your orders", "orders:write=Change your orders")
+    scopes = [word for title in titles for word in ("--scope", title)]
+    api: Answer = demo.command("apis", "create", AUDIENCE, "--name", "Orders", *scopes)
+    demo.command("groups", "create", "staff")
+    file = demo.folder / "role.toml"
+    file.write_text(ROLE)
+    demo.command("apply", str(file))
+    return api
 
 
-def _start_apps(demo: Demo) -> dict[str, dict[str, Any]]:
-    """Register one client of each kind, and start the apps and the API."""
-    scope = "openid profile email roles offline_access orders:read orders:write"
-    clients = {
-        "web": _client(
-            demo, client_name="Sample web app", redirect_uris=[demo.address("web") + "/callback"], scope=scope
-        ),
-        "browser": _client(
-            demo, client_name="Sample browser app", redirect_uris=[demo.address("browser") + "/callback"], scope=scope
-        ),
-        "native": _client(
-            demo,
-            client_name="Sample phone app",
-            redirect_uris=["http://127.0.0.1/callback", "org.example.sample:/callback"],
-            scope=scope,
-            application_type="native",
-            token_endpoint_auth_method="none",
-        ),
-        "service": _client(
-            demo, client_name="Sample service", grant_types=["client_credentials"], scope="orders:read orders:write"
-        ),
+def create_person(demo: Demo, email: str, *options: str) -> tuple[str, str]:
+    """Return the address and a new password."""
+    password = "-".join(secrets.token_hex(3) for _ in range(3))
+    demo.command("users", "create", email, *options, "--password-stdin", given=password)
+    return email, password
+
+
+def client_metadata(demo: Demo) -> dict[str, Answer]:
+    """Return one client of each kind (RFC 7591)."""
+    web, browser = (demo.address(name) + "/callback" for name in ("web", "browser"))
+    native = {
+        "redirect_uris": ["http://127.0.0.1/callback", "org.example.sample:/callback"],
+        "application_type": "native",
+        "token_endpoint_auth_method": "none",
     }
-    api = next(row for row in demo.command("apis", "list", "--json") if row["identifier"] == AUDIENCE)
-    secret = demo.command("clients", "secrets", api["client_id"], "--add", "--json")["client_secret"]
-    shared = {"ISSUER": demo.issuer, "API": demo.address("api")}
-    credentials = {"CLIENT_ID": api["client_id"], "CLIENT_SECRET": secret}
-    demo.start("-m", "examples.orders_api", **shared, **credentials, PORT=str(demo.ports["api"]))
-    for name, extra in (("web", {}), ("browser", {"BROWSER_APP": "1"})):
-        own = {"CLIENT_ID": clients[name]["client_id"], "CLIENT_SECRET": clients[name]["client_secret"]}
-        place = {"ADDRESS": demo.address(name), "PORT": str(demo.ports[name])}
-        demo.start("-m", "examples.web_app", **shared, **own, **place, **extra)
-    for name in ("web", "browser", "api"):
-        _wait_for(demo.address(name) + "/")
-    return clients
+    return {
+        "web": {"client_name": "Sample web app", "scope": SCOPE, "redirect_uris": [web]},
+        "browser": {"client_name": "Sample browser app", "scope": SCOPE, "redirect_uris": [browser]},
+        "native": {"client_name": "Sample phone app", "scope": SCOPE, **native},
+        "service": {
+            "client_name": "Sample service",
+            "grant_types": ["client_credentials"],
+            "scope": "orders:read orders:write",
+        },
+    }
 
 
-def _welcome(demo: Demo, people: dict[str, str], clients: dict[str, dict[str, Any]]) -> str:
+def create_client(demo: Demo, kind: str, metadata: Answer) -> tuple[str, Answer]:
+    """Return the kind and the registration."""
+    return kind, demo.command("clients", "create", "--metadata", "-", given=json.dumps(metadata))
+
+
+def start_apps(demo: Demo, api: Answer, clients: dict[str, Answer]) -> None:
+    """Start the API and the apps, each with its own credentials."""
+    modules = {"api": "orders_api", "web": "web_app", "browser": "browser_app"}
+    for name, own in {**clients, "api": api}.items():
+        if name in modules:
+            place = {"ADDRESS": demo.address(name), "PORT": str(demo.ports[name])}
+            demo.start(name, "-m", f"examples.{modules[name]}", **place, **_surroundings(demo, own))
+    for name in PARTS:
+        demo.wait_for(name)
+
+
+def welcome(demo: Demo, passwords: dict[str, str], clients: dict[str, Answer]) -> str:
+    """Return what to click and what to paste."""
     service = clients["service"]
     credentials = f"{service['client_id']}:{service['client_secret']}"
-    token = f"curl -s -u {credentials} -d grant_type=client_credentials {demo.issuer}/oauth/token"
-    lines = [
-        "",
-        "  The demo runs on a throw-away database; Ctrl-C ends it and removes everything.",
-        "",
-        f"  Issuer        {demo.issuer}",
-        f"  Web app       {demo.address('web')}/",
-        f"  Browser app   {demo.address('browser')}/   (its back end keeps the tokens)",
-        f"  API           {demo.address('api')}/orders   (verifies locally)",
-        f"                {demo.address('api')}/live/orders   (asks the issuer)",
-        f"  Phone app     client_id {clients['native']['client_id']}",
-        "",
-        *(f"  {email}   password {password}" for email, password in people.items()),
-        "",
-        "  A token for the service:",
-        f"  {token}",
-        "",
-        "  The API with it:",
-        f'  curl -s -H "Authorization: Bearer $({token} | sed \'s/.*"access_token":"\\([^"]*\\)".*/\\1/\')"'
-        f" {demo.address('api')}/orders",
-        "",
-    ]
-    return "\n".join(lines)
+    get_token = f"curl -s -u {credentials} -d grant_type=client_credentials {demo.address('server')}/oauth/token"
+    only_token = 'sed \'s/.*"access_token":"\\([^"]*\\)".*/\\1/\''
+    surroundings = " ".join(f"{name}={value}" for name, value in _surroundings(demo, service).items())
+    return f"""
+  The demo runs on a throw-away database; Ctrl-C ends it and removes everything.
+
+  Issuer        {demo.address("server")}
+  Web app       {demo.address("web")}/
+  Browser app   {demo.address("browser")}/   (its back end keeps the tokens)
+  API           {demo.address("api")}/orders   (verifies tokens locally)
+                {demo.address("api")}/live/orders   (asks the issuer about each one)
+  Phone app     client_id {clients["native"]["client_id"]}, no secret
+
+  Sign in as    ada@example.org   {passwords["ada@example.org"]}   (administrator, and a clerk who may order)
+                ben@example.org   {passwords["ben@example.org"]}   (may look)
+
+  A token for the service:
+  {get_token}
+
+  The API with such a token:
+  curl -s -H "Authorization: Bearer $({get_token} | {only_token})" {demo.address("api")}/orders
+
+  The same by the sample service:
+  {surroundings} {sys.executable} -m examples.service
+"""
 
 
-def _free_port(wanted: int) -> int:
-    """Return the wanted port, or the next one that nobody listens on."""
-    for port in range(wanted, wanted + 200, 20):
-        with socket.socket() as probe:
+def _surroundings(demo: Demo, own: Answer) -> dict[str, str]:
+    credentials = {"CLIENT_ID": own["client_id"], "CLIENT_SECRET": own["client_secret"]}
+    return {"ISSUER": demo.address("server"), "API": demo.address("api"), **credentials}
+
+
+def _free_ports(first: int) -> dict[str, int]:
+    """Return a port for each part: the first one or, where somebody listens, the next; any, when it is 0."""
+    candidates = iter(range(first, 65536) if first else [0] * len(PARTS))
+    found: list[int] = []
+    with ExitStack() as held:
+        while len(found) < len(PARTS):
+            probe = held.enter_context(socket.socket())
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise SystemExit("no free port found")
+            with suppress(OSError):
+                probe.bind(("127.0.0.1", next(candidates)))
+                found.append(probe.getsockname()[1])
+    return dict(zip(PARTS, found, strict=True))
 
 
-def _wait_for(url: str) -> None:
-    """Wait until something answers there, whatever it says."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            urlopen(url, timeout=2).close()  # noqa: S310 - our own address
-        except URLError as cause:
-            if hasattr(cause, "code"):
-                return
-            time.sleep(0.1)
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    raise SystemExit(f"{url} does not answer")
+def _answers(port: int, path: str) -> bool:
+    with suppress(OSError, HTTPException), closing(HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        connection.request("GET", path)
+        return connection.getresponse().status < 500
+    return False
 
 
 if __name__ == "__main__":

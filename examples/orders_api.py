@@ -4,69 +4,71 @@
     403  a good token without the scope, or a person without the role
     404  somebody else's order: whether it exists is nobody's business
 
-`/orders` verifies tokens locally. `/live/orders` asks the issuer about each one, so that a revocation shows at once.
+The same routes stand twice: `/orders` verifies tokens locally, `/live/orders` asks the issuer about each one.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 
-from flask import Flask, abort, jsonify
+from flask import Blueprint, Flask, abort, jsonify
 from flask.typing import ResponseReturnValue
 
 from auth_server import resource_server
-from auth_server.resource_server import current_token
+from auth_server.resource_server import Protector, current_token
 
 AUDIENCE = "https://orders.example.org"
-ADMINISTRATOR = "administrator"
+LOCALLY = "locally: a revocation is noticed when the token expires"
+BY_ISSUER = "by introspection: a revocation is noticed at once"
+Orders = dict[str, dict[str, str]]
 
 
 def create_api(issuer: str, client_id: str, client_secret: str) -> Flask:
-    """Return the API; id and secret are its credentials for introspection."""
+    """Return the API; id and secret are its own credentials, for introspection."""
     app = Flask("orders")
-    verified = resource_server.protector(issuer, AUDIENCE)
-    asked = resource_server.protector(issuer, AUDIENCE, introspection=(client_id, client_secret))
-    orders: dict[str, dict[str, str]] = {"1": {"id": "1", "item": "Tea", "owner": "nobody"}}
+    orders: Orders = {}  # a real API keeps them in its database
+    verified = resource_server.protector(issuer=issuer, audience=AUDIENCE)
+    asked = resource_server.protector(issuer=issuer, audience=AUDIENCE, introspection=(client_id, client_secret))
+    app.register_blueprint(create_routes("verified", verified, LOCALLY, orders), url_prefix="/orders")
+    app.register_blueprint(create_routes("live", asked, BY_ISSUER, orders), url_prefix="/live/orders")
+    return app
 
-    def own_orders(check: str) -> ResponseReturnValue:
-        mine = [order for order in orders.values() if order["owner"] == current_token["sub"]]
-        return jsonify(checked=check, orders=mine)
 
-    @app.get("/orders")
-    @verified("orders:read")
-    def list_orders() -> ResponseReturnValue:
-        return own_orders("locally: a revocation is noticed when the token expires")
+def create_routes(name: str, protect: Protector, checked: str, orders: Orders) -> Blueprint:
+    """Return the routes behind one kind of check."""
+    routes = Blueprint(name, __name__)
 
-    @app.get("/live/orders")
-    @asked("orders:read")
-    def list_orders_live() -> ResponseReturnValue:
-        return own_orders("by introspection: a revocation is noticed at once")
+    @routes.get("")
+    @protect("orders:read")
+    def list_own() -> ResponseReturnValue:
+        own = [order for order in orders.values() if order["owner"] == current_token["sub"]]
+        return jsonify(checked=checked, orders=own)
 
-    @app.get("/orders/<order_id>")
-    @verified("orders:read")
-    def show_order(order_id: str) -> ResponseReturnValue:
+    @routes.post("")
+    @protect("orders:write")  # a scope that the operator keeps for a role: the server gives it to nobody else
+    def add() -> ResponseReturnValue:
+        order = {"id": secrets.token_hex(4), "item": "Tea", "owner": current_token["sub"]}
+        orders[order["id"]] = order
+        return jsonify(order), 201
+
+    @routes.get("/<order_id>")
+    @protect("orders:read")
+    def show(order_id: str) -> ResponseReturnValue:
         order = orders.get(order_id)
         if order is None or order["owner"] != current_token["sub"]:
             abort(404)
         return jsonify(order)
 
-    @app.post("/orders")
-    @verified("orders:write")
-    def add_order() -> ResponseReturnValue:
-        order_id = str(len(orders) + 1)
-        orders[order_id] = {"id": order_id, "item": "Coffee", "owner": current_token["sub"]}
-        return jsonify(orders[order_id]), 201
+    @routes.get("/statistics")
+    @protect("orders:read")
+    def show_statistics() -> ResponseReturnValue:
+        resource_server.require_role("administrator")  # the API's own rule, by the `roles` in the token
+        return jsonify(checked=checked, count=len(orders))
 
-    @app.get("/statistics")
-    @verified("orders:read")
-    def statistics() -> ResponseReturnValue:
-        resource_server.require_role(ADMINISTRATOR)
-        return jsonify(count=len(orders))
-
-    return app
+    return routes
 
 
 if __name__ == "__main__":
-    create_api(os.environ["ISSUER"], os.environ["CLIENT_ID"], os.environ["CLIENT_SECRET"]).run(
-        port=int(os.environ["PORT"])
-    )
+    api = create_api(os.environ["ISSUER"], os.environ["CLIENT_ID"], os.environ["CLIENT_SECRET"])
+    api.run(port=int(os.environ["PORT"]))

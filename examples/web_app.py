@@ -1,128 +1,143 @@
-"""A sample web app that keeps its tokens on the server, with a stock Authlib client.
+"""A sample web app with a stock Authlib client. Tokens stay on the server; the browser holds a cookie with a handle.
 
-The browser holds a cookie with a random handle and no token. With `browser_app`, the start page is a script that calls
-`/api/orders` here, and this back end adds the token: a browser app without tokens in the browser.
+It signs people in, calls the API for them, refreshes their tokens, and gives the tokens back when they sign out.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
-from html import escape
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 import httpx2
+from authlib.integrations.base_client import OAuthError
 from authlib.integrations.httpx_client import OAuth2Client
-from flask import Flask, Response, abort, g, jsonify, redirect, request
+from flask import Flask, abort, g, redirect, render_template_string, request
 from flask.typing import ResponseReturnValue
 
-COOKIE = "sample_app"  # not `auth_server`: apps on one host share the cookie jar
-RESOURCE = "https://orders.example.org"
-LINKS = (("/orders", "Your orders"), ("/statistics", "Statistics"), ("/logout", "Sign out"))
-SCRIPT = """
-document.querySelector("button").addEventListener("click", async () => {
-  const answer = await fetch("/api/orders");
-  document.querySelector("pre").textContent = JSON.stringify(await answer.json(), null, 2);
-});
-"""
+COOKIE = "sample_web_app"  # the apps of one host share its cookies, whatever their ports: take a name of your own
+SCOPE = "openid profile roles offline_access orders:read orders:write"
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Sample web app</title>
+<h1>Sample web app</h1>
+{% if note %}<p role="status">{{ note }}</p>{% endif %}
+{% if visit.token %}
+<p>Signed in as {{ visit.name }}.</p>
+<h2>Your orders</h2><ul>{% for order in orders %}<li>{{ order.item }} {{ order.id }}</li>{% endfor %}</ul>
+<form method="post" action="/orders"><button>Order tea</button> (needs a role)</form>
+<p><a href="/statistics">Statistics</a> (for administrators)</p>
+<form method="post" action="/logout"><button>Sign out</button></form>
+{% else %}<p><a href="/login">Sign in</a></p>{% endif %}</html>"""
 
 
-def create_web_app(
-    issuer: str, client_id: str, client_secret: str, address: str, api: str, *, browser_app: bool = False
-) -> Flask:
+@dataclass
+class Visit:
+    """What the server knows about one browser; a real app keeps it in its database."""
+
+    state: str = ""
+    verifier: str = ""
+    name: str = ""
+    token: dict[str, Any] = field(default_factory=dict)
+    lock: Lock = field(default_factory=Lock)  # a refresh token works once: two requests must not both use it
+
+
+def create_web_app(issuer: str, client_id: str, client_secret: str, address: str, api: str) -> Flask:
     """Return the app. `address` is its own, `api` that of the sample API."""
     app = Flask("web_app")
-    sessions: dict[str, dict[str, Any]] = {}  # a real app keeps them in its database
+    visits: dict[str, Visit] = {}
     metadata = httpx2.get(issuer + "/.well-known/openid-configuration", trust_env=False).json()
 
-    def oauth(token: dict[str, Any] | None = None) -> OAuth2Client:
+    def oauth(visit: Visit) -> OAuth2Client:
         return OAuth2Client(
             client_id,
             client_secret,
-            scope="openid profile roles orders:read",
             redirect_uri=address + "/callback",
             code_challenge_method="S256",
             token_endpoint=metadata["token_endpoint"],  # lets the client refresh by itself
-            token=token,
-            update_token=lambda fresh, **_: mine().update(token=fresh),
+            token=visit.token,
+            update_token=lambda fresh, **_: visit.token.update(fresh),
             trust_env=False,
         )
 
-    def mine() -> dict[str, Any]:
-        if "mine" not in g:
-            g.mine = sessions.get(request.cookies.get(COOKIE, ""), {})
-        return g.mine
+    def call_api(method: str, path: str) -> httpx2.Response:
+        """Call the API for this browser; when no token works any more, the person must sign in again."""
+        try:
+            with g.visit.lock, oauth(g.visit) as client:
+                answer: httpx2.Response = client.request(method, api + path)
+        except OAuthError:  # the issuer gives no new token: the person or the connection has been signed out there
+            answer = httpx2.Response(401)
+        if answer.status_code == 401:
+            g.visit.token.clear()
+        return answer
+
+    def page(note: str = "", status: int = 200) -> ResponseReturnValue:
+        answer = call_api("GET", "/live/orders") if g.visit.token else httpx2.Response(401)
+        orders = answer.json()["orders"] if answer.is_success else []
+        return render_template_string(PAGE, visit=g.visit, orders=orders, note=note), status
+
+    def sent_on(url: str, visit: Visit) -> ResponseReturnValue:
+        """Redirect under a new handle: one that was known before a sign-in must be worth nothing after it."""
+        visits.pop(request.cookies.get(COOKIE, ""), None)
+        handle = secrets.token_urlsafe(32)
+        visits[handle] = visit
+        response = redirect(url, 303)
+        response.set_cookie(COOKIE, handle, httponly=True, samesite="Lax", secure=address.startswith("https:"))
+        return response
+
+    @app.before_request
+    def find_visit() -> None:
+        if request.method == "POST" and request.headers.get("Origin") != address:
+            abort(403)  # a form on somebody else's page
+        g.visit = visits.get(request.cookies.get(COOKIE, ""), Visit())
 
     @app.get("/")
     def start() -> ResponseReturnValue:
-        name = mine().get("name")
-        if name is None:
-            return '<h1>Sample app</h1><p><a href="/login">Sign in</a></p>'
-        links = "".join(f'<li><a href="{path}">{label}</a></li>' for path, label in LINKS)
-        page = f"<h1>Hello {escape(name)}</h1><ul>{links}</ul>"
-        return page + ('<button>Orders</button><pre></pre><script src="/app.js"></script>' if browser_app else "")
+        return page()
 
     @app.get("/login")
     def login() -> ResponseReturnValue:
-        verifier = secrets.token_urlsafe(48)
-        url, state = oauth().create_authorization_url(
-            metadata["authorization_endpoint"], code_verifier=verifier, resource=RESOURCE
-        )
-        handle = secrets.token_urlsafe(32)
-        sessions[handle] = {"state": state, "verifier": verifier}
-        response = redirect(url, 303)
-        response.set_cookie(COOKIE, handle, httponly=True, samesite="Lax")
-        return response
+        visit = Visit(verifier=secrets.token_urlsafe(48))
+        endpoint = metadata["authorization_endpoint"]
+        with oauth(visit) as client:
+            url, visit.state = client.create_authorization_url(endpoint, scope=SCOPE, code_verifier=visit.verifier)
+        return sent_on(url, visit)
 
     @app.get("/callback")
     def callback() -> ResponseReturnValue:
-        if request.args.get("iss") != issuer or request.args.get("state") != mine().get("state"):
-            abort(400)
-        if "error" in request.args:
-            return f"<h1>Not signed in</h1><p>{escape(request.args['error'])}</p><p><a href='/'>Back</a></p>"
-        client = oauth()
-        token = client.fetch_token(code=request.args["code"], code_verifier=mine()["verifier"])
-        person = client.get(metadata["userinfo_endpoint"]).json()
-        handle = secrets.token_urlsafe(32)  # a new handle at every sign-in
-        sessions.pop(request.cookies[COOKIE], None)
-        sessions[handle] = {"token": token, "name": person["name"]}
-        response = redirect("/", 303)
-        response.set_cookie(COOKIE, handle, httponly=True, samesite="Lax")
-        return response
+        """RFC 6749 §4.1.2: `state` ties the answer to this browser, `iss` to this issuer (RFC 9207)."""
+        expected, g.visit.state = g.visit.state, ""
+        if not expected or request.args.get("state") != expected or request.args.get("iss") != issuer:
+            return page("This sign-in was not begun here.", 400)
+        if "code" not in request.args:  # for example because the person said no
+            return page(f"Not signed in: {request.args.get('error')}", 400)
+        visit = Visit()
+        with oauth(visit) as client:
+            visit.token = client.fetch_token(code=request.args["code"], code_verifier=g.visit.verifier)
+            person = client.get(metadata["userinfo_endpoint"]).json()
+        visit.name = person.get("name") or person["sub"]
+        return sent_on("/", visit)
 
-    @app.get("/orders")
-    @app.get("/api/orders")
-    def orders() -> ResponseReturnValue:
-        if "token" not in mine():
-            abort(401)
-        answer = oauth(mine()["token"]).get(api + "/live/orders")
-        return jsonify(answer.json() if answer.content else {}), answer.status_code
+    @app.post("/orders")
+    def add_order() -> ResponseReturnValue:
+        answer = call_api("POST", "/live/orders")
+        return redirect("/", 303) if answer.is_success else page("The API says no.", answer.status_code)
 
     @app.get("/statistics")
     def statistics() -> ResponseReturnValue:
-        """For administrators: the API decides, by the roles in the token."""
-        if "token" not in mine():
-            abort(401)
-        answer = oauth(mine()["token"]).get(api + "/statistics")
-        return jsonify(answer.json() if answer.content else {}), answer.status_code
+        answer = call_api("GET", "/live/orders/statistics")
+        return page(f"{answer.json()['count']} orders" if answer.is_success else "The API says no.", answer.status_code)
 
-    @app.get("/logout")
+    @app.post("/logout")
     def logout() -> ResponseReturnValue:
-        token = sessions.pop(request.cookies.get(COOKIE, ""), {}).get("token")
-        if token:
-            form = {"token": token.get("refresh_token") or token["access_token"]}
-            httpx2.post(metadata["revocation_endpoint"], data=form, auth=(client_id, client_secret), trust_env=False)
-        return redirect("/", 303)
-
-    @app.get("/app.js")
-    def script() -> ResponseReturnValue:
-        return Response(SCRIPT, content_type="text/javascript")
+        if g.visit.token:
+            with g.visit.lock, oauth(g.visit) as client:  # the access tokens end with the refresh token (RFC 7009)
+                client.revoke_token(metadata["revocation_endpoint"], token_type_hint="refresh_token")
+        return sent_on("/", Visit())
 
     return app
 
 
 if __name__ == "__main__":
-    names = ("ISSUER", "CLIENT_ID", "CLIENT_SECRET", "ADDRESS", "API")
-    create_web_app(*(os.environ[name] for name in names), browser_app="BROWSER_APP" in os.environ).run(
-        port=int(os.environ["PORT"])
-    )
+    values = (os.environ[name] for name in ("ISSUER", "CLIENT_ID", "CLIENT_SECRET", "ADDRESS", "API"))
+    create_web_app(*values).run(port=int(os.environ["PORT"]))
