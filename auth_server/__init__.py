@@ -22,17 +22,15 @@ def create_app(settings: Settings | None = None) -> Flask:
     from auth_server.database import setup_database
     from auth_server.infra import schema
     from auth_server.infra.log import setup_log
-    from auth_server.oauth import discovery
     from auth_server.oauth.setup import setup_oauth
     from auth_server.pages.compose import setup_pages
-    from auth_server.web.cors import setup_cors
     from auth_server.web.csrf import setup_csrf
-    from auth_server.web.documents import setup_documents
     from auth_server.web.errors import setup_errors
-    from auth_server.web.extensions import make_limiter, setup_limits
     from auth_server.web.guards import setup_guards
     from auth_server.web.headers import setup_headers
     from auth_server.web.i18n import setup_i18n
+    from auth_server.web.limits import RefusedLimit, make_limiter
+    from auth_server.web.machines import setup_machines
     from auth_server.web.probes import setup_probes
     from auth_server.web.request_id import setup_request_id
     from auth_server.web.session import setup_session
@@ -48,17 +46,16 @@ def create_app(settings: Settings | None = None) -> Flask:
     limiter = make_limiter(settings)
     setup_database(app, settings)
     setup_request_id(app)
-    setup_cors(app)
     setup_guards(app)
     setup_session(app)
     setup_csrf(app)
     setup_i18n(app)
-    setup_limits(app, limiter)
-    setup_oauth(app, limiter)
+    limiter.init_app(app)
+    machines = setup_machines(app, settings, RefusedLimit(limiter, settings.endpoint_rate_limit))
     setup_pages(app)
-    setup_probes(app)
+    setup_oauth(app, machines, limiter)
+    setup_probes(machines)
     setup_errors(app)
     setup_headers(app)
-    setup_documents(app, discovery.PATHS)
     cli.register(app)
     return app

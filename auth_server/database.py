@@ -2,15 +2,21 @@
 
 Both databases behave alike for the code above: a statement sees what was committed before it (READ COMMITTED), reads
 take no lock, and whatever must happen once is one conditional UPDATE whose row count is checked. On SQLite this is
-reached by letting reads run outside a transaction and by starting `BEGIN IMMEDIATE` at the first statement that
-writes, so that a reader never has to be upgraded (which SQLite answers with "database is locked").
+reached by letting reads run outside a transaction and by starting one at the first statement that writes: with `BEGIN
+IMMEDIATE` on SQLite, so that a reader never has to be upgraded (which SQLite answers with "database is locked"), and
+with a plain `BEGIN` on PostgreSQL, which saves a read its two round trips.
+
+Pages use the ORM's session. Machine endpoints use a `Work`: one connection without the session's bookkeeping. Code that
+is called by both says `execute`, which takes whichever is there.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,6 +25,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import BigInteger, Connection, CursorResult, Engine, Executable, MetaData, Table, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect, make_url
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
@@ -31,6 +38,7 @@ NAMING_CONVENTION = {
     "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
+_RESTED_SECONDS = 2.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COMMON_OPTIONS = {
     "pool_size": 10,
@@ -63,16 +71,30 @@ class Moment(TypeDecorator[datetime]):
 db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
 
 
+_engine: Engine | None = None
+
+
 def setup_database(app: Flask, settings: config.Settings) -> None:
     """Bind the database to the application; no connection is opened yet."""
+    global _engine
     url = make_url(settings.database_url)
     on_sqlite = url.get_backend_name() == "sqlite"
     app.config["SQLALCHEMY_DATABASE_URI"] = url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = _sqlite_options() if on_sqlite else _postgresql_options()
     db.init_app(app)
+    with app.app_context():
+        _engine = db.engine
     if on_sqlite:
-        with app.app_context():
-            prepare_sqlite(db.engine)
+        prepare_sqlite(_engine)
+    else:
+        _prepare_postgresql(_engine)
+
+
+def engine() -> Engine:
+    """Return the engine of this process, for code that has no application context."""
+    if _engine is None:
+        raise LookupError("no database yet: create_app() first")
+    return _engine
 
 
 def _sqlite_options() -> dict[str, Any]:
@@ -83,9 +105,9 @@ def _postgresql_options() -> dict[str, Any]:
     bounds = "-c lock_timeout=5000 -c statement_timeout=10000 -c idle_in_transaction_session_timeout=60000"
     return {
         **_COMMON_OPTIONS,
-        "pool_pre_ping": True,
         "pool_recycle": 1800,
-        "connect_args": {"connect_timeout": 5, "options": bounds},
+        "pool_timeout": 5,
+        "connect_args": {"connect_timeout": 5, "options": bounds, "autocommit": True},
     }
 
 
@@ -106,27 +128,136 @@ def prepare_sqlite(engine: Engine) -> None:
             cursor.execute("BEGIN IMMEDIATE")
 
 
+def _prepare_postgresql(engine: Engine) -> None:
+    """Begin at the first write, and ask a connection that has rested whether it still lives."""
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def begin_before_the_first_write(connection: Connection, cursor: Any, statement: str, *_: object) -> None:
+        if statement[:6].upper() in _WRITES and not _is_in_transaction(cursor.connection):
+            cursor.execute("BEGIN")
+
+    @event.listens_for(engine, "checkin")
+    def remember(_connection: Any, record: Any) -> None:
+        record.info["rested_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def ask_the_rested(connection: Any, record: Any, _proxy: Any) -> None:
+        if time.monotonic() - record.info.get("rested_since", 0.0) < _RESTED_SECONDS:
+            return  # a ping before every request would cost a round trip each
+        try:
+            connection.execute("SELECT 1")
+        except Exception as cause:
+            raise InvalidatePoolError from cause
+
+
+def _is_in_transaction(driver: Any) -> bool:
+    """Tell whether the driver's connection has begun a transaction, which only a write does."""
+    if isinstance(driver, sqlite3.Connection):
+        return driver.in_transaction
+    return bool(driver.info.transaction_status)  # psycopg: 0 is idle
+
+
+class Work:
+    """What one request of a machine does with the database: one connection, at most one transaction.
+
+    `notes` are what others remember of the open transaction; `after_commit` runs once, after the next commit.
+    """
+
+    def __init__(self) -> None:
+        self.notes: dict[str, Any] = {}
+        self.after_commit: list[Callable[[], None]] = []
+        self._connection: Connection | None = None
+
+    def execute(self, statement: Executable, parameters: Any) -> CursorResult[Any]:
+        """Run a statement. A connection that was lost is replaced once, as long as nothing was written on it."""
+        connection = self._connection or self._connect()
+        may_repeat = not self.has_written()
+        try:
+            return connection.execute(statement, parameters)
+        except DBAPIError as cause:
+            if not (cause.connection_invalidated and may_repeat):
+                raise
+        self.close()
+        return self._connect().execute(statement, parameters)
+
+    def has_written(self) -> bool:
+        """Tell whether a transaction is open: there is something that a commit would keep."""
+        held = self._connection
+        return held is not None and not held.invalidated and _is_in_transaction(held.connection.dbapi_connection)
+
+    def commit(self) -> None:
+        if self._connection is not None:
+            self._connection.commit()
+        self.notes.clear()
+        while self.after_commit:
+            self.after_commit.pop()()
+
+    def close(self) -> None:
+        """Give the connection back; what was not committed is undone."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _connect(self) -> Connection:
+        self._connection = engine().connect()
+        return self._connection
+
+
+_work: ContextVar[Work | None] = ContextVar("auth_server_work", default=None)
+
+
+@contextmanager
+def work() -> Iterator[Work]:
+    """Let `execute` use a `Work` within the block; what it does not commit is undone."""
+    own = Work()
+    token = _work.set(own)
+    try:
+        yield own
+    finally:
+        _work.reset(token)
+        own.close()
+
+
 def execute(statement: Executable, parameters: Any = None) -> CursorResult[Any]:
     """Run a Core statement in the request's transaction, beside the ORM and without its unit of work."""
+    own = _work.get()
+    if own is not None:
+        return own.execute(statement, parameters)
     result: CursorResult[Any] = db.session.connection().execute(statement, parameters)
     return result
 
 
+def has_written() -> bool:
+    """Tell whether the request's transaction has something to commit; asks no session into being."""
+    own = _work.get()
+    if own is not None:
+        return own.has_written()
+    return bool(db.session.registry.has()) and _is_in_transaction(db.session.connection().connection.dbapi_connection)
+
+
+def notes() -> dict[str, Any]:
+    """Return what is remembered of the open transaction; its readers must bear that it is empty."""
+    own = _work.get()
+    if own is not None:
+        return own.notes
+    notes: dict[str, Any] = db.session.info if db.session.registry.has() else {}
+    return notes
+
+
+def after_commit(act: Callable[[], None]) -> None:
+    """Run `act` once, when the request's transaction has been committed."""
+    own = _work.get()
+    if own is not None:
+        own.after_commit.append(act)
+    else:
+        event.listen(db.session(), "after_commit", lambda _session: act(), once=True)
+
+
 def insert(table: Table) -> sqlite.Insert:
     """Return an INSERT that can say ON CONFLICT, for the database in use (the two dialects share the calls we use)."""
-    if db.engine.dialect.name == "sqlite":
+    if engine().dialect.name == "sqlite":
         return sqlite.insert(table)
     return postgresql.insert(table)  # type: ignore[return-value]
-
-
-@contextmanager
-def short_transaction() -> Iterator[Connection]:
-    """A transaction of its own, committed at the end whatever the request does later.
-
-    The request must not have written yet: on SQLite it would wait for its own lock.
-    """
-    with db.engine.begin() as connection:
-        yield connection
 
 
 def release() -> None:

@@ -8,7 +8,8 @@ Text from a request never enters a description.
     ├── InvalidRequest … InvalidDpopProof     400 (RFC 6749 §5.2 and its extensions)
     ├── InvalidClient                         401
     ├── InvalidToken, InsufficientScope       401, 403 (RFC 6750 §3.1)
-    └── TemporarilyUnavailable                429 or 503, with Retry-After
+    ├── TooLarge                              413
+    └── TemporarilyUnavailable                429, with Retry-After
     PageError
 """
 
@@ -32,6 +33,15 @@ class ProtocolError(Exception):
 
 class InvalidRequest(ProtocolError):
     code = "invalid_request"
+
+
+class TooLarge(ProtocolError):
+    """RFC 9110 §15.5.14."""
+
+    status = 413
+
+    def __init__(self) -> None:
+        super().__init__("the request is too large")
 
 
 class InvalidClient(ProtocolError):
@@ -143,7 +153,7 @@ class InsufficientScope(ProtocolError):
 
 
 class TemporarilyUnavailable(ProtocolError):
-    """Too many refused requests (429), or a part of the server that cannot answer now (503)."""
+    """Too many requests."""
 
     code = "temporarily_unavailable"
     status = 429

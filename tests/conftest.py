@@ -23,7 +23,7 @@ from auth_server.clients import client as clients
 from auth_server.clients.client import Client
 from auth_server.config import Settings
 from auth_server.database import db
-from auth_server.infra import events, schema, sealed_keys, stamp
+from auth_server.infra import batch, events, schema, sealed_keys, stamp
 from auth_server.keys import keyring
 from tests.support import factories
 from tests.support.browser import Browser
@@ -201,6 +201,7 @@ def in_a_while() -> Iterator[Callable[[timedelta], None]]:
 
 
 def _close(app: Flask) -> None:
+    batch.flush_all()
     with app.app_context():
         db.session.remove()
         for engine in db.engines.values():

@@ -33,9 +33,10 @@ OWN_CLOCKS = {
     "auth_server/resource_server.py": "runs inside other people's APIs, without the server's rooms",
 }
 COMMITS = {
-    "auth_server/database.py": "release(): before a slow hash",
+    "auth_server/database.py": "release(): before a slow hash; and the commit of a `Work`, for web/machines.py",
     "auth_server/infra/limits.py": "reserve(): a try is counted before it is looked at",
-    "auth_server/web/transaction.py": "the one commit of a request",
+    "auth_server/web/transaction.py": "the one commit of a page's request",
+    "auth_server/web/machines.py": "the one commit of a machine's request",
     "auth_server/cli/root.py": "the one commit of a command",
     "auth_server/jobs.py": "the one commit of a run",
 }
@@ -67,8 +68,8 @@ def test_the_import_contracts_hold() -> None:
 
 
 def test_every_changing_page_checks_for_forgery(browser: Browser, app: Flask) -> None:
-    """Each POST route is a machine endpoint or refuses a form without a token."""
-    pages = [rule.rule for rule in rules(app, "POST") if not surface.is_for_machines(rule.rule)]
+    """Each POST route of the pages' floor refuses a form without a token; Flask knows no machine endpoint."""
+    pages = [rule.rule for rule in rules(app, "POST")]
     assert sorted(pages) == sorted([*FORMS, CONSENT])
     browser.sign_in()
     for path in sorted(set(pages) - {CONSENT}):
@@ -79,12 +80,15 @@ def test_only_get_and_post_are_taken(app: Flask) -> None:
     """No route takes another method, so the checks above are all there are."""
     methods = {method for rule in app.url_map.iter_rules() for method in rule.methods or ()}
     assert methods == {"GET", "HEAD", "OPTIONS", "POST"}
+    assert {method for taken in app.extensions["machines"].routes.values() for method in taken} == {"GET", "POST"}
 
 
 def test_every_route_is_classified(app: Flask) -> None:
     """A new address is a machine endpoint, a page, or static; this list knows each."""
-    machine = {rule.rule for rule in app.url_map.iter_rules() if surface.is_for_machines(rule.rule)}
-    others = {rule.rule for rule in app.url_map.iter_rules()} - machine
+    machine = set(app.extensions["machines"].routes)
+    others = {rule.rule for rule in app.url_map.iter_rules()}
+    assert all(map(surface.is_for_machines, machine))
+    assert not any(map(surface.is_for_machines, others))
     assert machine == {
         *("/oauth/token", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo", "/healthz", "/readyz"),
         *("/.well-known/openid-configuration", "/.well-known/oauth-authorization-server", "/.well-known/jwks.json"),
@@ -99,7 +103,7 @@ def test_every_route_is_classified(app: Flask) -> None:
 def test_every_machine_endpoint_is_limited(make_app: Callable[..., Flask], path: str) -> None:
     """So many refused requests per address, then 429 in JSON with the time to wait."""
     app = make_app(endpoint_rate_limit=Rate(5, timedelta(minutes=1)))
-    posts = {rule.rule for rule in rules(app, "POST") if surface.is_for_machines(rule.rule)}
+    posts = {path for path, methods in app.extensions["machines"].routes.items() if "POST" in methods}
     assert posts == {"/oauth/token", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo"}
     fields = {"grant_type": "client_credentials", "client_id": "nobody", "client_secret": "x", "token": "x"}
     answers = [Browser(app).post(path, fields) for _ in range(7)]

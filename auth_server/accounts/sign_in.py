@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ForeignKey, String, select
@@ -85,6 +86,7 @@ def complete(user: users.User, *, amr: tuple[str, ...], browser_digest: str) -> 
     return Proved(user, amr, ACR_ONE_FACTOR)
 
 
+@lru_cache(maxsize=4096)
 def address_bucket(address: str) -> str:
     """Return the address as limits count it: IPv6 by /64."""
     try:

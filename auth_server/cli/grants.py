@@ -77,9 +77,9 @@ def list_tokens(who: str, as_json: bool) -> None:
             "client_id": family.client_id,
             "scope": " ".join(family.scopes),
             "started": family.created_at,
-            "last_used": family.last_used_at,
+            "last_used": used,
         }
-        for family in store.families_of(find_user(who).id)
+        for family, used in store.families_of(find_user(who).id)
     ]
     show(rows, as_json)
 

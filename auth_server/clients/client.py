@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, ForeignKey, String, delete, select, update
+from sqlalchemy import JSON, Boolean, Connection, ForeignKey, String, bindparam, delete, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_server import config, database
@@ -17,6 +17,7 @@ from auth_server.clients import metadata
 from auth_server.database import Base, Moment
 from auth_server.errors import RefusedInput
 from auth_server.infra import clock, crypto, stamp
+from auth_server.infra.batch import Batch
 from auth_server.infra.events import Event, record
 
 SHORTEST_CHOSEN_SECRET = 32
@@ -221,14 +222,22 @@ def matching_secret(client: Client, presented: str) -> Secret | None:
 
 
 def note_use(secret: Secret) -> None:
-    """Remember that a secret was used; written at most once an hour."""
+    """Remember that a secret was used: at most once an hour, and with the next batch rather than now."""
     now = clock.now()
-    if secret.last_used_at and now - secret.last_used_at < _TOUCH_SECRET_EVERY:
-        return
-    stale = _SECRET.c.last_used_at.is_(None) | (_SECRET.c.last_used_at < now - _TOUCH_SECRET_EVERY)
-    statement = update(_SECRET).where(_SECRET.c.id == secret.id, stale).values(last_used_at=now)
-    if database.execute(statement).rowcount:
-        _cache.bump()
+    last = _noted.get(secret.id) or secret.last_used_at
+    if last is None or now - last >= _TOUCH_SECRET_EVERY:
+        _noted[secret.id] = now
+        _uses.add({"which": secret.id, "now": now})
+
+
+def _write_uses(connection: Connection, uses: list[dict[str, Any]]) -> None:
+    connection.execute(_NOTE_USE, uses)
+
+
+_NOTE_USE = update(_SECRET).where(_SECRET.c.id == bindparam("which")).values(last_used_at=bindparam("now"))
+_uses = Batch(_write_uses)
+_noted: dict[str, datetime] = {}
+"""When this process last noted a secret's use; one entry a secret."""
 
 
 def made_by_apply() -> list[str]:

@@ -1,7 +1,8 @@
 """What is worth recording, as a closed enumeration, and the one function that records it.
 
 `record` writes the audit row in the request's transaction and the log line; an act and its record stand or fall
-together. No secret, token or password is ever passed to it.
+together. Where nothing was changed there is no act, and the row is written within a second with others. No secret,
+token or password is ever passed to it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
 
+from auth_server import database
 from auth_server.infra import audit
 
 log = logging.getLogger("auth_server.events")
@@ -83,6 +85,8 @@ FAILURES = frozenset(
 )
 
 
+REFUSALS = frozenset({Event.CLIENT_AUTHENTICATION_FAILED, Event.TOKEN_REFUSED, Event.INTROSPECTION_REFUSED})
+"""What changes nothing, unless the request has changed something before."""
 LOG_ONLY = frozenset({Event.ERROR_SHOWN})
 """What any stranger can cause without limit: a log line, no row."""
 
@@ -123,14 +127,15 @@ def record(
     session: str = "",
     family: str = "",
     reason: str = "",
+    changes_nothing: bool = False,
     **data: object,
 ) -> None:
     """Write the event to audit and log. `subject` is whom it concerns; `reason` says in fixed words why it failed."""
     here = context()
-    result = "failure" if event in FAILURES else "success"
+    has_failed = event in FAILURES
     entry = {
-        "event": str(event),
-        "result": result,
+        "event": event.value,
+        "result": "failure" if has_failed else "success",
         "actor_kind": here.actor_kind,
         "actor": here.actor,
         "subject": subject,
@@ -141,7 +146,12 @@ def record(
         "request_id": here.request_id,
         "reason": reason,
     }
-    if event not in LOG_ONLY:
+    if (changes_nothing or event in REFUSALS) and not database.has_written():
+        audit.append_soon(entry, data)
+    elif event not in LOG_ONLY:
         audit.append(entry, data)
-    extra = {key: value for key, value in {**entry, **data}.items() if value and key != "request_id"}
-    log.log(logging.WARNING if result == "failure" else logging.INFO, str(event), extra={"fields": extra})
+    level = logging.WARNING if has_failed else logging.INFO
+    if log.isEnabledFor(level):
+        line = log.makeRecord(log.name, level, "", 0, event.value, (), None)  # without looking up who calls
+        line.fields = {key: value for key, value in (entry | data).items() if value and key != "request_id"}
+        log.handle(line)

@@ -53,7 +53,7 @@ def reserve(keys: Sequence[str], rate: Rate | None) -> Reservation:
         return Reservation(())
     now = clock.now()
     ordered = sorted(keys)  # one order for everybody: two tries cannot wait for each other
-    with database.db.engine.connect() as connection:
+    with database.engine().connect() as connection:
         for key in ordered:
             if connection.execute(_count_one(key, rate, now)).rowcount != 1:
                 connection.rollback()

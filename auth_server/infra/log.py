@@ -14,6 +14,8 @@ from typing import TextIO
 from auth_server.config import Settings
 from auth_server.infra import events
 
+_encode = json.JSONEncoder(default=str).encode
+
 
 class JsonFormatter(logging.Formatter):
     """One JSON object a line; control characters cannot break it."""
@@ -29,7 +31,7 @@ class JsonFormatter(logging.Formatter):
         line.update(getattr(record, "fields", {}))
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=True)
+        return _encode(line)
 
 
 class TextFormatter(logging.Formatter):

@@ -37,7 +37,7 @@ def is_current() -> bool:
 
 def revision() -> str | None:
     """Return the database's revision, or None before the first migration."""
-    with database.db.engine.connect() as connection:
+    with database.engine().connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
 
 

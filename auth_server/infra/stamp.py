@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import BigInteger, String, event, select
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy import BigInteger, Engine, String, select
+from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_server import database
 from auth_server.database import Base
@@ -20,7 +20,7 @@ _LOOK_AGAIN_AFTER_SECONDS = 0.5
 _MOST_ENTRIES = 4096
 _BUMPED = "bumped stamps"
 
-_changes = 0
+_ABSENT: Any = object()
 
 V = TypeVar("V")
 
@@ -34,73 +34,73 @@ class Stamp(Base):
 
 
 _TABLE: Any = Stamp.__table__
+_ALL = select(_TABLE.c.name, _TABLE.c.version)
+
+
+class _Versions:
+    """The stamps as this process saw them last: one look serves every cache."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, int] = {}
+        self._engine: Engine | None = None
+        self._look_at = 0.0
+
+    def of(self, name: str) -> tuple[Engine | None, int]:
+        """Return which state of which database counts, at most half a second old."""
+        if time.monotonic() >= self._look_at or self._engine is not database.engine():
+            self._seen = {row.name: row.version for row in database.execute(_ALL)}
+            self._engine = database.engine()
+            self._look_at = time.monotonic() + _LOOK_AGAIN_AFTER_SECONDS
+        return self._engine, self._seen.get(name, 0)
+
+    def look_again(self) -> None:
+        self._look_at = 0.0
+
+
+_versions = _Versions()
 
 
 class Cache(Generic[V]):
-    """Values by key, loaded one at a time by `load`; `None` ("there is none") is not kept."""
+    """Values by key, loaded one at a time by `load`; "there is none" is kept too, as `None`."""
 
     def __init__(self, name: str, load: Callable[[str], V | None]) -> None:
         self._name = name
         self._load = load
-        self._entries: dict[str, V] = {}
-        self._version: tuple[str, int] | None = None
-        self._looked_at = 0.0
+        self._entries: dict[str, V | None] = {}
+        self._version: tuple[Engine | None, int] | None = None
 
     def get(self, key: str) -> V | None:
         """Return the value, at most a second old, or None."""
-        if self._is_being_changed():
+        if self._name in database.notes().get(_BUMPED, ()):
             return self._load(key)  # this transaction changes such things: see its own writes, keep nothing of them
-        self._refresh()
+        version = _versions.of(self._name)
+        if version != self._version:
+            self._entries, self._version = {}, version
         entries = self._entries
-        value = entries.get(key)
-        if value is None:
+        value = entries.get(key, _ABSENT)
+        if value is _ABSENT:
             value = self._load(key)
-            if value is not None and len(entries) < _MOST_ENTRIES:
-                entries[key] = value
-        return value
-
-    def _is_being_changed(self) -> bool:
-        """Tell whether this request's transaction has bumped the stamp; asks no session into being."""
-        session = database.db.session
-        return bool(session.registry.has()) and self._name in session.info.get(_BUMPED, ())
+            if len(entries) >= _MOST_ENTRIES:
+                entries.clear()  # strangers may ask for any number of things that are not there
+            entries[key] = value
+        return value  # type: ignore[no-any-return]
 
     def bump(self) -> None:
         """Say that something changed: with the commit, this process forgets at once and the others within a second."""
         _count(self._name)
-        session = database.db.session()
-        if self._name not in session.info.setdefault(_BUMPED, set()):
-            session.info[_BUMPED].add(self._name)
-            event.listen(session, "after_commit", self._forget_after_commit, once=True)
+        bumped = database.notes().setdefault(_BUMPED, set())
+        if self._name not in bumped:
+            bumped.add(self._name)
+            database.after_commit(lambda: self._forget_after_commit(bumped))
 
     def forget(self) -> None:
         """Drop everything this process holds."""
-        self._hold(None)
+        self._entries, self._version = {}, None
+        _versions.look_again()
 
-    def _forget_after_commit(self, session: Session) -> None:
-        session.info.get(_BUMPED, set()).discard(self._name)
+    def _forget_after_commit(self, bumped: set[str]) -> None:
+        bumped.discard(self._name)
         self.forget()
-
-    def _refresh(self) -> None:
-        moment = time.monotonic()
-        if self._version is not None and moment - self._looked_at < _LOOK_AGAIN_AFTER_SECONDS:
-            return
-        version = database.execute(select(_TABLE.c.version).where(_TABLE.c.name == self._name)).scalar()
-        seen = (str(database.db.engine.url), version or 0)
-        if seen != self._version:
-            self._hold(seen)
-        self._looked_at = moment
-
-    def _hold(self, version: tuple[str, int] | None) -> None:
-        """Start anew with nothing held."""
-        global _changes
-        _changes += 1
-        self._entries = {}
-        self._version = version
-
-
-def changes() -> int:
-    """Return how often something cached in this process was dropped: for whoever keeps what is made of it."""
-    return _changes
 
 
 def take_turns(name: str) -> None:

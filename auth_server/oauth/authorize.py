@@ -24,7 +24,7 @@ from auth_server.infra.events import Event, record
 from auth_server.oauth import authorization_request, consent, response
 from auth_server.oauth.authorization_request import PATH, AuthorizationRequest, Refused
 from auth_server.tokens import store
-from auth_server.web import browser, csrf, extensions, guards, session
+from auth_server.web import browser, csrf, guards, limits, session
 
 
 class Step(Enum):
@@ -47,7 +47,7 @@ def _instead_of(step: Step) -> ProtocolError:
 
 def setup_authorize(blueprint: Blueprint, limiter: Limiter) -> None:
     csrf.exempt((PATH, "POST"))  # a request may be posted by the app's page; the consent form checks its own token
-    limited = extensions.limit_created(limiter, config.current().create_rate_limit)
+    limited = limits.limit_created(limiter, config.current().create_rate_limit)
     begin = limited(_begin)
 
     def authorize() -> Response:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from flask import Blueprint, Response, request
+from werkzeug.http import parse_etags
 
 from auth_server import config
 from auth_server.access import apis
@@ -18,6 +18,8 @@ from auth_server.oauth import authorization_request, introspection, response, re
 from auth_server.oauth.server import Server
 from auth_server.tokens import claims
 from auth_server.web import i18n
+from auth_server.web.answers import Answer
+from auth_server.web.machines import Machines, Request
 
 JWKS_PATH = "/.well-known/jwks.json"
 METADATA_PATHS = ("/.well-known/openid-configuration", "/.well-known/oauth-authorization-server")
@@ -25,19 +27,14 @@ PATHS = (*METADATA_PATHS, JWKS_PATH)
 _METADATA_MAX_AGE_SECONDS = 300
 
 
-def setup_discovery(blueprint: Blueprint, server: Server) -> None:
-    metadata_bytes = _Document(apis.register, lambda: provider_metadata(server))
-    jwks_bytes = _Document(keyring.published, lambda: {"keys": list(keyring.published())})
-
-    def document() -> Response:
-        return metadata_bytes.answer(_METADATA_MAX_AGE_SECONDS)
-
-    def jwks() -> Response:
-        return jwks_bytes.answer(int(config.current().jwks_max_age.total_seconds()))
-
+def setup_discovery(machines: Machines, server: Server) -> None:
+    settings = config.current()
+    metadata_document = _Document(apis.register, lambda: provider_metadata(server), _METADATA_MAX_AGE_SECONDS)
+    jwks_max_age_seconds = int(settings.jwks_max_age.total_seconds())
+    jwks = _Document(keyring.published, lambda: {"keys": list(keyring.published())}, jwks_max_age_seconds)
     for path in METADATA_PATHS:
-        blueprint.add_url_rule(path, path.rpartition("/")[2], document)
-    blueprint.add_url_rule(JWKS_PATH, "jwks", jwks)
+        machines.add(path, metadata_document.answer)
+    machines.add(JWKS_PATH, jwks.answer)
 
 
 def provider_metadata(server: Server) -> dict[str, Any]:
@@ -77,18 +74,24 @@ def provider_metadata(server: Server) -> dict[str, Any]:
 class _Document:
     """A document as bytes, computed again only when what it is made of has changed."""
 
-    def __init__(self, source: Callable[[], object], make: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, source: Callable[[], object], make: Callable[[], dict[str, Any]], max_age_seconds: int) -> None:
         self._source, self._make = source, make
-        self._made: tuple[object, bytes, str] | None = None
+        self._max_age_seconds = max_age_seconds
+        self._made: tuple[object, str, Answer] | None = None
 
-    def answer(self, max_age_seconds: int) -> Response:
-        """Answer with ETag and Cache-Control, or 304."""
+    def answer(self, request: Request) -> Answer:
+        """Answer with ETag and Cache-Control, or 304 (RFC 9110 §13.1.2)."""
         source = self._source()
         made = self._made
         if made is None or made[0] is not source:
-            body = json.dumps(self._make(), separators=(",", ":")).encode()
-            made = self._made = (source, body, hashlib.sha256(body).hexdigest()[:32])
-        response = Response(made[1], content_type="application/json")
-        response.set_etag(made[2])
-        response.headers["Cache-Control"] = f"public, max-age={max_age_seconds}"
-        return response.make_conditional(request)  # type: ignore[return-value]
+            made = self._made = (source, *self._render())
+        known = request.environ.get("HTTP_IF_NONE_MATCH")
+        if known is not None and parse_etags(known).contains_weak(made[1]):
+            return Answer(304, b"", made[2].headers[1:])
+        return made[2]
+
+    def _render(self) -> tuple[str, Answer]:
+        body = json.dumps(self._make(), separators=(",", ":")).encode()
+        etag = hashlib.sha256(body).hexdigest()[:32]
+        caching = ("Cache-Control", f"public, max-age={self._max_age_seconds}")
+        return etag, Answer(200, body, (("Content-Type", "application/json"), ("ETag", f'"{etag}"'), caching))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from authlib.oauth2.rfc6749 import TokenEndpoint
-from flask import Blueprint, Response
-from flask_limiter import Limiter
 
 from auth_server import config
 from auth_server.access import apis
@@ -17,7 +15,8 @@ from auth_server.infra import clock
 from auth_server.keys import access_token
 from auth_server.oauth.server import Server, TokenRequest
 from auth_server.tokens import checking, claims, store
-from auth_server.web import extensions
+from auth_server.web.answers import Answer
+from auth_server.web.machines import Machines, Request
 
 PATH = "/oauth/introspect"
 _INACTIVE = {"active": False}
@@ -42,14 +41,13 @@ class IntrospectionEndpoint(TokenEndpoint):  # type: ignore[misc]
         return 200, _of_access_token(caller.client, presented) or _of_refresh_token(caller.client, presented), []
 
 
-def setup_introspection(blueprint: Blueprint, server: Server, limiter: Limiter) -> None:
+def setup_introspection(machines: Machines, server: Server) -> None:
     server.register_endpoint(IntrospectionEndpoint)
 
-    def introspect() -> Response:
-        return server.create_endpoint_response(IntrospectionEndpoint.ENDPOINT_NAME)  # type: ignore[no-any-return]
+    def introspect(request: Request) -> Answer:
+        return server.create_endpoint_response(IntrospectionEndpoint.ENDPOINT_NAME, request)  # type: ignore[no-any-return]
 
-    limited = extensions.limit_refused(limiter, config.current().endpoint_rate_limit)
-    blueprint.add_url_rule(PATH, "introspect", limited(introspect), methods=["POST"])
+    machines.add(PATH, introspect, ("POST",), limited=True)
 
 
 def _of_access_token(caller: Client, presented: str) -> dict[str, Any] | None:

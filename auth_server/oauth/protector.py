@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from authlib.integrations.flask_oauth2 import ResourceProtector
-from authlib.oauth2 import OAuth2Error
+from authlib.oauth2 import OAuth2Error, ResourceProtector
 from authlib.oauth2.rfc6749 import TokenValidator
-from flask import request
 
 from auth_server.errors import InsufficientScope, InvalidRequest, InvalidToken
 from auth_server.keys import access_token
 from auth_server.tokens import checking
 from auth_server.tokens.checking import Live
+from auth_server.web.machines import FORM, Request
 
 _LONGEST_TOKEN = 16_384
 
@@ -38,21 +37,28 @@ class LiveTokenValidator(TokenValidator):  # type: ignore[misc]
 class Protector(ResourceProtector):  # type: ignore[misc]
     """Header tokens only, and for POST the form (RFC 6750 §2.2); never the query (OAuth 2.1 §5.1)."""
 
-    def token(self, scopes: list[str]) -> Live:
+    def token(self, request: Request, scopes: list[str]) -> Live:
         """Return the token of this request; raise `InvalidToken` or `InsufficientScope`."""
-        in_form = request.form.getlist("access_token") if request.method == "POST" else []
-        if "access_token" in request.args or len(in_form) + ("Authorization" in request.headers) > 1:
+        in_form = _tokens_in_form(request)
+        if "access_token" in request.query or len(in_form) + (request.authorization is not None) > 1:
             raise InvalidRequest("the access token must come once, in the Authorization header")
         try:
-            validator, presented = self._presented(in_form)
+            validator, presented = self._presented(request, in_form)
         except OAuth2Error:
             raise InvalidToken(detail="no bearer token") from None
         token: Live = validator.authenticate_token(presented)
         validator.validate_token(token, scopes, None)
         return token
 
-    def _presented(self, in_form: list[str]) -> tuple[TokenValidator, str]:
+    def _presented(self, request: Request, in_form: list[str]) -> tuple[TokenValidator, str]:
         if in_form:
             return self.get_token_validator("bearer"), in_form[0]
         validator, presented = self.parse_request_authorization(request)
         return validator, presented.strip()
+
+
+def _tokens_in_form(request: Request) -> list[str]:
+    """Return the tokens of a posted form; a POST without one is no form."""
+    if request.method != "POST" or not request.environ.get("CONTENT_TYPE", "").startswith(FORM):
+        return []
+    return request.form.get("access_token", [])

@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from authlib.oauth2.rfc6749 import TokenEndpoint
-from flask import Blueprint, Response
-from flask_limiter import Limiter
 
-from auth_server import config
 from auth_server.clients.authentication import Authenticated
 from auth_server.errors import InvalidRequest
 from auth_server.infra.events import Event, record
 from auth_server.oauth.server import Server, TokenRequest
 from auth_server.tokens import checking, ending, store
-from auth_server.web import extensions
+from auth_server.web.answers import Answer
+from auth_server.web.machines import Machines, Request
 
 PATH = "/oauth/revoke"
 
@@ -33,14 +31,13 @@ class RevocationEndpoint(TokenEndpoint):  # type: ignore[misc]
         return 200, None, []
 
 
-def setup_revocation(blueprint: Blueprint, server: Server, limiter: Limiter) -> None:
+def setup_revocation(machines: Machines, server: Server) -> None:
     server.register_endpoint(RevocationEndpoint)
 
-    def revoke() -> Response:
-        return server.create_endpoint_response(RevocationEndpoint.ENDPOINT_NAME)  # type: ignore[no-any-return]
+    def revoke(request: Request) -> Answer:
+        return server.create_endpoint_response(RevocationEndpoint.ENDPOINT_NAME, request)  # type: ignore[no-any-return]
 
-    limited = extensions.limit_refused(limiter, config.current().endpoint_rate_limit)
-    blueprint.add_url_rule(PATH, "revoke", limited(revoke), methods=["POST"])
+    machines.add(PATH, revoke, ("POST",), limited=True)
 
 
 def _revoke(client_id: str, presented: str) -> None:

@@ -9,12 +9,9 @@ import base64
 import binascii
 from collections.abc import Mapping
 
-from authlib.integrations.flask_oauth2 import AuthorizationServer
-from authlib.oauth2 import OAuth2Error
+from authlib.oauth2 import AuthorizationServer, OAuth2Error
 from authlib.oauth2.rfc6749 import OAuth2Request
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
-from flask import Response, g, request
-from werkzeug.datastructures import MultiDict
 
 from auth_server.clients import authentication
 from auth_server.clients import client as clients
@@ -23,9 +20,10 @@ from auth_server.clients.client import Client
 from auth_server.errors import InvalidClient, InvalidRequest, UnsupportedGrantType
 from auth_server.infra import events
 from auth_server.infra.events import Event, record
-from auth_server.web import errors
+from auth_server.web import answers
+from auth_server.web.answers import Answer
+from auth_server.web.machines import Request
 
-FORM = "application/x-www-form-urlencoded"
 LONGEST_VALUE = 8192
 REPEATABLE = frozenset({"resource", "audience"})
 """Parameters that may come more than once (RFC 8707 §2, RFC 8693 §2.1)."""
@@ -34,17 +32,23 @@ REPEATABLE = frozenset({"resource", "audience"})
 class TokenRequest(OAuth2Request):  # type: ignore[misc]
     """A request to a machine endpoint: the form only, nothing from the query, no parameter twice."""
 
-    def __init__(self) -> None:
+    def __init__(self, request: Request) -> None:
         # Deviation: Authlib's transport check is left out; the issuer's scheme was checked at the start.
         self.method = request.method
         self.uri = request.path  # nobody looks at more of it, and putting the whole together costs
         self.headers = request.headers
-        self.fields = single_values(form_of_request())
+        self.authorization = request.authorization
+        self.sent = request.form
+        self.fields = single_values(request.form)
         self.payload = BasicOAuth2Payload(self.fields)
         self.client: Client | None = None
         self.auth_method = None
         self.user = None
         self._scope = None
+
+    def values(self, name: str) -> list[str]:
+        """Return what was sent under a name that may be repeated, without empty ones."""
+        return [value for value in self.sent.get(name, ()) if value]
 
     @property
     def form(self) -> Mapping[str, str]:
@@ -56,41 +60,35 @@ class TokenRequest(OAuth2Request):  # type: ignore[misc]
 
 
 class Server(AuthorizationServer):  # type: ignore[misc]
-    """One instance per application."""
+    """One instance per application. It takes a `web.machines.Request` and returns an `Answer`."""
 
-    def create_oauth2_request(self, request: object) -> TokenRequest:
-        return request if isinstance(request, TokenRequest) else TokenRequest()
+    def create_oauth2_request(self, request: Request | TokenRequest) -> TokenRequest:
+        return request if isinstance(request, TokenRequest) else TokenRequest(request)
 
     def authenticate_client(self, request: TokenRequest, methods: object, endpoint: str = "token") -> Authenticated:
         """The one gate of every endpoint; raises `InvalidClient`."""
         try:
-            found = authentication.authenticate(request.headers.get("Authorization"), request.fields)
+            found = authentication.authenticate(request.authorization, request.fields)
         except InvalidClient as refusal:
             record(Event.CLIENT_AUTHENTICATION_FAILED, client=_named(request), reason=refusal.detail, endpoint=endpoint)
             raise
         context = events.context()
         context.actor_kind, context.actor = "service", found.client.client_id
         request.client = found.client
-        g.authenticated_client = found
         return found
 
-    def create_token_response(self, request: object = None) -> Response:
+    def create_token_response(self, request: Request) -> Answer:
         token_request = self.create_oauth2_request(request)
         if not token_request.payload.grant_type:
             raise InvalidRequest("grant_type is missing")
-        response: Response = super().create_token_response(token_request)
-        return response
+        answer: Answer = super().create_token_response(token_request)
+        return answer
 
-    def handle_response(self, status: int, body: object, headers: object) -> Response:
+    def handle_response(self, status: int, body: object, headers: object) -> Answer:
         """Answer with JSON, or with nothing at all where the RFC wants nothing (RFC 7009 §2.2)."""
-        if body is None:
-            response = Response(status=status)
-            del response.headers["Content-Type"]
-            response.headers["Cache-Control"] = "no-store"
-            return response
-        return errors.as_json(body, status)
+        return Answer(status, b"", answers.NO_STORE) if body is None else answers.as_json(body, status)
 
-    def handle_error_response(self, request: object, error: OAuth2Error) -> Response:
+    def handle_error_response(self, request: object, error: OAuth2Error) -> Answer:
         """Authlib's own refusals, in our words: its texts may quote the request."""
         if error.error == "unsupported_grant_type":
             raise UnsupportedGrantType("this grant type is not supported")
@@ -100,17 +98,10 @@ class Server(AuthorizationServer):  # type: ignore[misc]
         """Nobody listens: `record` is our one way to tell."""
 
 
-def form_of_request() -> MultiDict[str, str]:
-    """Return the form; raise `InvalidRequest` for another content type or undecodable text."""
-    if request.mimetype != FORM:
-        raise InvalidRequest(f"the body must be {FORM}")
-    return request.form
-
-
-def single_values(values: MultiDict[str, str]) -> dict[str, str]:
+def single_values(values: Mapping[str, list[str]]) -> dict[str, str]:
     """Return the parameters that were sent, each once; empty ones count as not sent (RFC 6749 §3.2)."""
     found: dict[str, str] = {}
-    for name, sent in values.lists():
+    for name, sent in values.items():
         if len(sent) > 1 and name not in REPEATABLE:
             raise InvalidRequest("a parameter is repeated")
         if any(len(value) > LONGEST_VALUE or "\x00" in value or "\ufffd" in value for value in (name, *sent)):
@@ -123,7 +114,7 @@ def single_values(values: MultiDict[str, str]) -> dict[str, str]:
 def _named(request: TokenRequest) -> str:
     """Return the client id that a failed request named, when it is one of ours: strangers' text is not recorded."""
     named = request.fields.get("client_id", "")
-    authorization = request.headers.get("Authorization", "")
+    authorization = request.authorization or ""
     if authorization[:6].lower() == "basic ":
         try:
             named = base64.b64decode(authorization[6:]).decode().partition(":")[0]

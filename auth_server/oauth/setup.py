@@ -15,20 +15,21 @@ from auth_server.oauth.revocation import setup_revocation
 from auth_server.oauth.server import Server
 from auth_server.oauth.token import setup_token
 from auth_server.oauth.userinfo import setup_userinfo
+from auth_server.web.machines import Machines
 
 GRANTS = (AuthorizationCodeGrant, RefreshTokenGrant, ClientCredentialsGrant)
 
 
-def setup_oauth(app: Flask, limiter: Limiter) -> None:
+def setup_oauth(app: Flask, machines: Machines, limiter: Limiter) -> None:
     """Mount every protocol endpoint."""
-    server = Server(app, query_client=None, save_token=None)
+    server = Server()
     for grant in GRANTS:
         server.register_grant(grant)
     blueprint = Blueprint("oauth", __name__)
     setup_authorize(blueprint, limiter)
-    setup_token(blueprint, server, limiter)
-    setup_introspection(blueprint, server, limiter)
-    setup_revocation(blueprint, server, limiter)
-    setup_userinfo(blueprint, limiter)
-    setup_discovery(blueprint, server)
     app.register_blueprint(blueprint)
+    setup_token(machines, server)
+    setup_introspection(machines, server)
+    setup_revocation(machines, server)
+    setup_userinfo(machines)
+    setup_discovery(machines, server)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -102,18 +103,20 @@ def _apps(user_id: str) -> list[dict[str, Any]]:
     """Return what the person has allowed, and first-party apps that hold tokens."""
     allowed = {given.client_id: given for given in consents.of_user(user_id)}
     families = store.families_of(user_id)
-    client_ids = list(dict.fromkeys([*allowed, *(family.client_id for family in families)]))
+    client_ids = list(dict.fromkeys([*allowed, *(family.client_id for family, _used in families)]))
     return [row for row in (_app(client_id, allowed.get(client_id), families) for client_id in client_ids) if row]
 
 
-def _app(client_id: str, given: consents.Given | None, families: list[store.Family]) -> dict[str, Any] | None:
+def _app(
+    client_id: str, given: consents.Given | None, families: list[tuple[store.Family, datetime]]
+) -> dict[str, Any] | None:
     client = clients.find(client_id)
     if client is None:
         return None
-    own = [family for family in families if family.client_id == client_id]
-    scopes = set(given.scopes if given else ()) | {scope for family in own for scope in family.scopes}
-    uses = [family.last_used_at for family in own if family.last_used_at]
-    granted = given.granted_at if given else min(family.created_at for family in own)
+    own = [(family, used) for family, used in families if family.client_id == client_id]
+    scopes = set(given.scopes if given else ()) | {scope for family, _used in own for scope in family.scopes}
+    uses = [used for _family, used in own]
+    granted = given.granted_at if given else min(family.created_at for family, _used in own)
     return {
         "id": client_id,
         "name": client.name,

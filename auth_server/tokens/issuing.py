@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from auth_server import config
 from auth_server.access.policy import Target
 from auth_server.accounts.users import Person
 from auth_server.clients.client import Client
-from auth_server.infra import clock
+from auth_server.infra import clock, crypto
 from auth_server.infra.events import Event, record
 from auth_server.keys import jose, keyring
 from auth_server.tokens import claims, opaque
@@ -28,34 +29,43 @@ class Authorization:
     target: Target
     family: Family | None = None
     person: Person | None = None
-    refresh_token: str | None = None
-    """The refresh token to answer with, already stored."""
+    consume: Callable[[], str | None] = lambda: None
+    """Uses up the proof, once, and returns the refresh token to answer with; raises when somebody was faster."""
     nonce: str | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
 
 def issue(authorization: Authorization) -> dict[str, Any]:
-    """Make the tokens and return the body of the answer (RFC 6749 §5.1)."""
+    """Make the tokens and return the body of the answer (RFC 6749 §5.1).
+
+    What is signed is signed before the first write: signatures are slow, and SQLite has one writer. Nothing is handed
+    out unless the proof was used up by this request and the transaction is committed.
+    """
     now = clock.now()
     life = _life(authorization)
     body_claims = _access_claims(authorization, now, life)
-    access_token = _access_token(authorization.target, body_claims, now + life)
+    is_jwt = authorization.target.token_format == "jwt"  # noqa: S105 - a format's name
+    access_token = _signed(authorization.target, body_claims) if is_jwt else crypto.new_secret()
     body: dict[str, Any] = {
         "access_token": access_token,
         "token_type": "Bearer",
         "expires_in": int(life.total_seconds()),
         "scope": " ".join(authorization.scopes),
     }
-    if authorization.refresh_token:
-        body["refresh_token"] = authorization.refresh_token
     if authorization.person and "openid" in authorization.scopes:
         body["id_token"] = _id_token(authorization, access_token, now)
+    refresh_token = authorization.consume()
+    if refresh_token:
+        body["refresh_token"] = refresh_token
+    if not is_jwt:
+        opaque.add(access_token, body_claims, now + life)
     record(
         Event.TOKEN_ISSUED,
         subject=body_claims["sub"],
         client=authorization.client.client_id,
         session=body_claims.get("sid", ""),
         family=body_claims.get("fam", ""),
+        changes_nothing=is_jwt and authorization.family is None,
         grant_type=authorization.grant_type,
         scope=body["scope"],
         aud=body_claims["aud"],
@@ -97,10 +107,8 @@ def _access_claims(authorization: Authorization, now: datetime, life: timedelta)
     return found
 
 
-def _access_token(target: Target, body: dict[str, Any], expires_at: datetime) -> str:
-    if target.token_format == "jwt":  # noqa: S105 - a format's name
-        return jose.sign(body, keyring.signer(target.alg), typ="at+jwt")
-    return opaque.add(body, expires_at)
+def _signed(target: Target, body: dict[str, Any]) -> str:
+    return jose.sign(body, keyring.signer(target.alg), typ="at+jwt")
 
 
 def _id_token(authorization: Authorization, access_token: str, now: datetime) -> str:

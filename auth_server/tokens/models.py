@@ -27,11 +27,8 @@ class Family(Base):
     nonce: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(Moment)
     expires_at: Mapped[datetime] = mapped_column(Moment, index=True)
-    last_used_at: Mapped[datetime | None] = mapped_column(Moment)
     ended_at: Mapped[datetime | None] = mapped_column(Moment)
     ended_by: Mapped[str | None] = mapped_column(String(40))
-    refresh_window_ends_at: Mapped[datetime | None] = mapped_column(Moment)
-    refresh_count: Mapped[int] = mapped_column(Integer)
 
 
 class AuthorizationCode(Base):
@@ -56,3 +53,5 @@ class RefreshToken(Base):
     expires_at: Mapped[datetime] = mapped_column(Moment)
     rotated_at: Mapped[datetime | None] = mapped_column(Moment)
     successor_sealed: Mapped[str | None] = mapped_column(Text)
+    window_ends_at: Mapped[datetime | None] = mapped_column(Moment)
+    window_count: Mapped[int] = mapped_column(Integer)

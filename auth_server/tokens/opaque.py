@@ -28,12 +28,10 @@ _INSERT = _TABLE.insert()
 _FIND = select(_TABLE.c.claims).where(_TABLE.c.digest == bindparam("presented"), _TABLE.c.expires_at > bindparam("now"))
 
 
-def add(claims: Mapping[str, Any], expires_at: datetime) -> str:
-    """Make and store a token for these claims, and return it."""
-    raw_token = crypto.new_secret()
+def add(raw_token: str, claims: Mapping[str, Any], expires_at: datetime) -> None:
+    """Store a token with its claims."""
     row = {"digest": crypto.digest(raw_token), "claims": dict(claims), "expires_at": expires_at}
     database.execute(_INSERT, row)
-    return raw_token
 
 
 def find(presented: str) -> dict[str, Any] | None:

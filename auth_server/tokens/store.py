@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, case, delete, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 
 from auth_server import database
 from auth_server.accounts import sessions, users
 from auth_server.accounts.users import Person
 from auth_server.clients.client import Client
-from auth_server.database import Moment
 from auth_server.infra import clock, crypto
 from auth_server.tokens import models
 
@@ -57,14 +56,11 @@ _ROTATE = (
     .where(_REFRESH.c.digest == bindparam("which"), _REFRESH.c.rotated_at.is_(None))
     .values(rotated_at=bindparam("now"), successor_sealed=bindparam("sealed"))
 )
-_WINDOW_IS_OVER = _FAMILY.c.refresh_window_ends_at.is_(None) | (_FAMILY.c.refresh_window_ends_at <= bindparam("now"))
-_NOTE_USE = update(_FAMILY).where(_FAMILY.c.id == bindparam("which")).values(last_used_at=bindparam("now"))
-_NOTE_REFRESH = _NOTE_USE.values(
-    refresh_count=case((_WINDOW_IS_OVER, 1), else_=_FAMILY.c.refresh_count + 1),
-    refresh_window_ends_at=case(
-        (_WINDOW_IS_OVER, bindparam("fresh", type_=Moment())), else_=_FAMILY.c.refresh_window_ends_at
-    ),
+_LAST_USED = func.coalesce(
+    select(func.max(_REFRESH.c.created_at)).where(_REFRESH.c.family_id == _FAMILY.c.id).scalar_subquery(),
+    select(func.max(_CODE.c.spent_at)).where(_CODE.c.family_id == _FAMILY.c.id).scalar_subquery(),
 )
+"""When a family gave tokens last: no write of its own on every use."""
 _INSERT_FAMILY, _INSERT_CODE, _INSERT_REFRESH = _FAMILY.insert(), _CODE.insert(), _REFRESH.insert()
 
 
@@ -85,10 +81,7 @@ class Family:
     nonce: str | None
     created_at: datetime
     expires_at: datetime
-    last_used_at: datetime | None
     is_ended: bool
-    refresh_window_ends_at: datetime | None
-    refresh_count: int
 
 
 @dataclass(frozen=True)
@@ -107,12 +100,14 @@ class Code:
 
 @dataclass(frozen=True)
 class Refresh:
-    """A stored refresh token with its family and person."""
+    """A stored refresh token with its family and person; it carries on the count of the family's refreshes."""
 
     digest: str
     expires_at: datetime
     rotated_at: datetime | None
     successor_sealed: str | None
+    window_ends_at: datetime | None
+    window_count: int
     family: Family
     person: Person
 
@@ -144,7 +139,6 @@ def new_code(
         "nonce": nonce,
         "created_at": now,
         "expires_at": now + client.refresh_token_ttl,
-        "refresh_count": 0,
     }
     raw_code = crypto.new_secret()
     code = {"family_id": family_id, "redirect_uri": redirect_uri, "code_challenge": code_challenge}
@@ -194,6 +188,8 @@ def find_refresh_token(presented: str) -> Refresh | None:
         expires_at=values[_REFRESH.c.expires_at],
         rotated_at=values[_REFRESH.c.rotated_at],
         successor_sealed=values[_REFRESH.c.successor_sealed],
+        window_ends_at=values[_REFRESH.c.window_ends_at],
+        window_count=values[_REFRESH.c.window_count],
         family=_family(values),
         person=users.person(row),
     )
@@ -209,7 +205,7 @@ def rotate(found: Refresh, presented: str, *, idle_life: timedelta, grace: timed
     parameters = {"which": found.digest, "now": clock.now(), "sealed": sealed}
     if database.execute(_ROTATE, parameters).rowcount != 1:
         return None
-    _insert_refresh_token(found.family, raw_token, idle_life)
+    _insert_refresh_token(found.family, raw_token, idle_life, _window_after(found))
     return raw_token
 
 
@@ -222,20 +218,11 @@ def same_successor(found: Refresh, presented: str, grace: timedelta) -> str | No
     return successor if database.execute(select(_REFRESH.c.digest).where(*unused)).first() else None
 
 
-def note_use(family: Family, *, refreshed: bool = False) -> None:
-    """Remember that a family was used just now, and count refreshes in windows of an hour."""
-    now = clock.now()
-    if refreshed:
-        database.execute(_NOTE_REFRESH, {"which": family.id, "now": now, "fresh": now + REFRESH_WINDOW})
-    else:
-        database.execute(_NOTE_USE, {"which": family.id, "now": now})
-
-
-def seconds_until_refresh(family: Family) -> int:
+def seconds_until_refresh(found: Refresh) -> int:
     """Return 0 while the family may refresh, otherwise the seconds until its window ends."""
-    ends_at = family.refresh_window_ends_at
+    ends_at = found.window_ends_at
     now = clock.now()
-    if ends_at is None or ends_at <= now or family.refresh_count < MOST_REFRESHES:
+    if ends_at is None or ends_at <= now or found.window_count < MOST_REFRESHES:
         return 0
     return max(1, int((ends_at - now).total_seconds()) + 1)
 
@@ -246,35 +233,48 @@ def find_family(family_id: str) -> Family | None:
     return None if row is None else _family(row._mapping)
 
 
-def families_of(user_id: str) -> list[Family]:
-    """Return the person's live families that have produced tokens, the most recently used first."""
+def families_of(user_id: str) -> list[tuple[Family, datetime]]:
+    """Return the person's live families that have produced tokens, each with its last use, the latest first."""
+    used = _LAST_USED.label("used")
     condition = (
         _FAMILY.c.user_id == user_id,
         _FAMILY.c.ended_at.is_(None),
         _FAMILY.c.expires_at > clock.now(),
-        _FAMILY.c.last_used_at.is_not(None),
+        _LAST_USED.is_not(None),
     )
-    statement = select(_FAMILY).where(*condition).order_by(_FAMILY.c.last_used_at.desc())
-    return [_family(row._mapping) for row in database.execute(statement)]
+    statement = select(*_FAMILY.columns, used).where(*condition).order_by(used.desc())
+    return [(_family(row._mapping), row.used) for row in database.execute(statement)]
 
 
 def prune() -> int:
     """Delete what nobody can present any more; return how many families went."""
     now = clock.now()
-    unborn = _FAMILY.c.last_used_at.is_(None) & (_FAMILY.c.created_at <= now - timedelta(hours=2))
+    unborn = (_FAMILY.c.created_at <= now - timedelta(hours=2)) & _LAST_USED.is_(None)
     gone = delete(_FAMILY).where((_FAMILY.c.expires_at <= now - timedelta(hours=2)) | unborn)
     return database.execute(gone).rowcount
 
 
-def _insert_refresh_token(family: Family, raw_token: str, idle_life: timedelta) -> None:
+def _insert_refresh_token(
+    family: Family, raw_token: str, idle_life: timedelta, window: tuple[datetime | None, int] = (None, 0)
+) -> None:
     now = clock.now()
     row = {
         "digest": crypto.digest(raw_token),
         "family_id": family.id,
         "created_at": now,
         "expires_at": min(now + idle_life, family.expires_at),
+        "window_ends_at": window[0],
+        "window_count": window[1],
     }
     database.execute(_INSERT_REFRESH, row)
+
+
+def _window_after(found: Refresh) -> tuple[datetime, int]:
+    """Count one refresh: in the running window of an hour, or in a new one."""
+    now = clock.now()
+    if found.window_ends_at is None or found.window_ends_at <= now:
+        return now + REFRESH_WINDOW, 1
+    return found.window_ends_at, found.window_count + 1
 
 
 def _family(values: Any) -> Family:
@@ -293,8 +293,5 @@ def _family(values: Any) -> Family:
         nonce=values[columns.nonce],
         created_at=values[columns.created_at],
         expires_at=values[columns.expires_at],
-        last_used_at=values[columns.last_used_at],
         is_ended=values[columns.ended_at] is not None,
-        refresh_window_ends_at=values[columns.refresh_window_ends_at],
-        refresh_count=values[columns.refresh_count],
     )

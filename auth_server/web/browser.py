@@ -32,7 +32,7 @@ class BrowserInterface(SessionInterface):
     """Reads the browser cookie, and sets it where a page needed one."""
 
     def open_session(self, app: Flask, request: Request) -> BrowserState:
-        if surface.is_for_machines(request.path) or surface.is_static(request.path):
+        if surface.is_static(request.path):
             return BrowserState()
         return BrowserState({CSRF_FIELD: crypto.tag(_SEED, _browser_id())})
 

@@ -7,7 +7,6 @@ from flask_wtf.csrf import CSRFError, CSRFProtect
 
 from auth_server import config
 from auth_server.infra import crypto
-from auth_server.web import surface
 
 csrf = CSRFProtect()
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -40,7 +39,7 @@ def require_token() -> None:
 
 
 def _check() -> None:
-    if request.method in _SAFE or surface.is_for_machines(request.path):
+    if request.method in _SAFE:
         return
     if (request.path, request.method) not in _EXEMPT:
         require_token()

@@ -12,27 +12,25 @@ from flask import Flask, Response, abort, redirect, request
 from auth_server import config
 from auth_server.accounts.sessions import Session
 from auth_server.errors import PageError
-from auth_server.web import request_id, session, surface
+from auth_server.web import request_id, session
+from auth_server.web.machines import LARGEST_BODY, LONGEST_QUERY, MOST_FIELDS
 
 LOGIN_PATH = "/login"
-_LONGEST_QUERY = 16_384
-_LARGEST_BODY = 64 * 1024
-_MOST_FIELDS = 100
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 def setup_guards(app: Flask) -> None:
-    app.config.update(MAX_CONTENT_LENGTH=_LARGEST_BODY, MAX_FORM_MEMORY_SIZE=_LARGEST_BODY, MAX_FORM_PARTS=_MOST_FIELDS)
+    app.config.update(MAX_CONTENT_LENGTH=LARGEST_BODY, MAX_FORM_MEMORY_SIZE=LARGEST_BODY, MAX_FORM_PARTS=MOST_FIELDS)
 
     @app.before_request
     def check_size_and_host() -> Response | None:
-        if len(request.query_string) > _LONGEST_QUERY:
+        if len(request.query_string) > LONGEST_QUERY:
             abort(414)
-        if request.method == "POST" and sum(map(len, request.form.listvalues())) > _MOST_FIELDS:
+        if request.method == "POST" and sum(map(len, request.form.listvalues())) > MOST_FIELDS:
             abort(413)  # Werkzeug's own limit is for multipart forms alone
-        return None if surface.is_for_machines(request.path) else _check_host()
+        return _check_host()
 
 
 def _check_host() -> Response | None:

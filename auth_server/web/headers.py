@@ -1,4 +1,4 @@
-"""Security headers on every answer."""
+"""Security headers on every page; what machine endpoints answer with is in `web.machines`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ from flask import Flask, Response, request
 
 from auth_server import config
 from auth_server.web import surface
+from auth_server.web.answers import Headers
 
 _CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
 _YEAR_SECONDS = 365 * 86400
+
+
+def transport_security(settings: config.Settings) -> Headers:
+    """Return the header that keeps a browser on https, where the issuer is there."""
+    return (("Strict-Transport-Security", f"max-age={_YEAR_SECONDS}"),) if settings.is_https else ()
 
 
 def setup_headers(app: Flask) -> None:
@@ -25,11 +31,7 @@ def protect(response: Response) -> Response:
     headers["Referrer-Policy"] = "same-origin"
     if "Cache-Control" not in headers:
         headers["Cache-Control"] = "no-store"
-    if config.current().is_https:
-        headers["Strict-Transport-Security"] = f"max-age={_YEAR_SECONDS}"
-    if surface.is_for_machines(request.path):
-        headers["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'"
-        return response
+    headers.extend(transport_security(config.current()))
     if not surface.is_static(request.path):
         headers.add("Vary", "Cookie")
     _protect_page(response)

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from flask import Flask, Response
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from auth_server import config, database
 from auth_server.infra import schema
 from auth_server.keys import keyring
-from auth_server.web.errors import as_json
+from auth_server.web.answers import Answer, as_json
+from auth_server.web.machines import Machines, Request
 
 
-def setup_probes(app: Flask) -> None:
-    app.add_url_rule("/healthz", "healthz", healthz)
-    app.add_url_rule("/readyz", "readyz", readyz)
+def setup_probes(machines: Machines) -> None:
+    machines.add("/healthz", healthz)
+    machines.add("/readyz", readyz)
 
 
-def healthz() -> Response:
+def healthz(_request: Request) -> Answer:
     """The process lives; nothing is touched."""
     return as_json({"status": "ok"})
 
 
-def readyz() -> Response:
+def readyz(_request: Request) -> Answer:
     """200 while database, schema and keys are good; a missing Redis only degrades."""
     checks = {"database": _database(), "schema": "unknown", "keys": "unknown"}
     if checks["database"] == "ok":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
+from collections.abc import Mapping
+from typing import Any
 
 from flask import Flask, Response, request
 
@@ -19,7 +21,7 @@ def setup_request_id(app: Flask) -> None:
 
     @app.before_request
     def begin() -> None:
-        events.begin(Context(request_id=secrets.token_hex(8), address=client_address(), actor_kind=""))
+        events.begin(Context(request_id=secrets.token_hex(8), address=client_address(request.environ), actor_kind=""))
 
     app.after_request(mark)
 
@@ -38,13 +40,13 @@ def seen_host() -> str:
     return request.host
 
 
-def client_address() -> str:
+def client_address(environ: Mapping[str, Any]) -> str:
     """Return the caller's address; `X-Forwarded-For` counts only from a trusted proxy, read from the right."""
-    peer = request.remote_addr or ""
+    peer: str = environ.get("REMOTE_ADDR", "")
     trusted = config.current().trusted_proxies
     if not trusted or not _is_within(peer, trusted):
         return peer
-    for hop in reversed(request.headers.get("X-Forwarded-For", "").split(",")):
+    for hop in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")):
         candidate = hop.strip()
         if not _is_address(candidate):
             return peer

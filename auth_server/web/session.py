@@ -15,7 +15,7 @@ from auth_server.accounts import sessions, sign_in, users
 from auth_server.accounts.sessions import Session
 from auth_server.infra import events
 from auth_server.tokens import ending
-from auth_server.web import browser, surface
+from auth_server.web import browser
 
 COOKIE = "auth_server"
 
@@ -60,7 +60,7 @@ def setup_session(app: Flask) -> None:
 def current() -> Session | None:
     """Return the live session of this request, or None."""
     if "sign_in_session" not in g:
-        handle = None if surface.is_for_machines(request.path) else _presented_handle()
+        handle = _presented_handle()
         g.sign_in_session = sessions.find(handle) if handle else None
         if g.sign_in_session:
             _act_as(g.sign_in_session)

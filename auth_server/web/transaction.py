@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, Response, request
+from flask import Flask, Response
 from sqlalchemy.exc import SQLAlchemyError
 
 from auth_server.database import db
@@ -43,5 +43,5 @@ class Application(Flask):
     def _unavailable(self) -> Response:
         from auth_server.web import errors, headers, request_id
 
-        answer = errors.unavailable(request.path)
+        answer = errors.unavailable()
         return request_id.mark(headers.protect(answer))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from auth_server.infra import crypto
+from auth_server.infra import batch, crypto
 from tests.cli.conftest import Run
 from tests.support.rp import basic
 
@@ -226,6 +226,7 @@ def test_both_secrets_open_the_door_until_one_is_removed(app: Flask, run: Run) -
         return app.test_client().post("/oauth/token", data=fields, headers=basic(client_id, secret)).status_code
 
     assert (status(old), status(added["client_secret"])) == (200, 200)
+    batch.flush_all()
     used = run("clients", "secrets", client_id, "--json").json["secrets"]
     assert all(row["last_used"] for row in used)
     run("clients", "secrets", client_id, "--remove", added["secrets"][0]["id"], "--yes")

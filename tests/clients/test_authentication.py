@@ -16,7 +16,7 @@ from auth_server.clients import authentication
 from auth_server.clients import client as clients
 from auth_server.clients.client import Client
 from auth_server.errors import InvalidClient, InvalidRequest
-from auth_server.infra import crypto
+from auth_server.infra import batch, crypto
 from auth_server.tokens import ending
 from tests.support import asserts, factories
 from tests.support.rp import basic
@@ -195,6 +195,7 @@ def test_a_use_is_noted_with_the_secret_that_was_used(app: Flask, post: Post, se
     client, secret = service
     factories.within(app, lambda: clients.add_secret(client))
     post(headers=basic(client.client_id, secret))
+    batch.flush_all()
     with app.app_context():
         first, second = clients.secrets_of(client.client_id)
     assert first.last_used_at is not None

@@ -10,6 +10,7 @@ from werkzeug.test import TestResponse
 
 from auth_server import config
 from auth_server.database import Base, db
+from auth_server.infra import batch
 from auth_server.infra.audit import AuditEvent
 from tests.support.browser import Page
 from tests.support.rp import answer_of
@@ -52,6 +53,7 @@ def is_error_page(response: TestResponse, error: str, status: int = 400) -> Page
 
 def events_of(app: Flask, event: str) -> list[Any]:
     """Return the audit rows of one event, oldest first."""
+    batch.flush_all()
     with app.app_context():
         found = list(db.session.scalars(select(AuditEvent).where(AuditEvent.event == event).order_by(AuditEvent.id)))
         db.session.expunge_all()  # the rows stay readable when the session is gone

@@ -11,10 +11,12 @@ from sqlalchemy import Connection, event, select
 from sqlalchemy.exc import OperationalError
 
 from auth_server.database import Base, db
+from auth_server.infra import batch
 
 
 def dump(app: Flask, *, but: tuple[str, ...] = ()) -> dict[str, list[str]]:
     """Return every row of every table as text, sorted."""
+    batch.flush_all()
     with app.app_context():
         found = {
             table.name: sorted(str(tuple(row)) for row in db.session.execute(select(table)))

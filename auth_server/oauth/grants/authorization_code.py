@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Mapping
 
 from auth_server.clients.client import Client
-from auth_server.errors import InvalidGrant, InvalidRequest
+from auth_server.errors import InvalidGrant, InvalidRequest, ProtocolError
 from auth_server.infra import clock, crypto
 from auth_server.infra.events import Event, record
 from auth_server.oauth.grants import base
+from auth_server.oauth.server import TokenRequest
 from auth_server.tokens import ending, store
 from auth_server.tokens.issuing import Authorization
 from auth_server.tokens.store import Code
@@ -21,23 +23,20 @@ _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}\Z")
 class AuthorizationCodeGrant(base.TokenGrant):
     GRANT_TYPE = "authorization_code"
 
-    def authorize(self, client: Client, fields: dict[str, str]) -> Authorization:
+    def authorize(self, client: Client, request: TokenRequest) -> Authorization:
         """A wrong client leaves the code alone; a wrong verifier or redirect URI spends it."""
-        presented = base.required(fields, "code")
+        presented = base.required(request.fields, "code")
         code = store.find_code(presented)
         if code is None or code.family.client_id != client.client_id:
             raise InvalidGrant(base.UNKNOWN, detail="unknown or foreign code")
-        scopes, target = base.narrowed(client, code.family, None)
-        if code.is_spent or not store.spend_code(code):
-            _replayed(code)
-            raise InvalidGrant("the code was used before", detail="code replayed: its family has ended")
-        _check_life(code)
-        _check_redirect_uri(client, code, fields)
-        check_verifier(code.code_challenge, fields.get("code_verifier"))
-        refresh_token = None
-        if client.may_use("refresh_token"):
-            refresh_token = store.new_refresh_token(code.family, client.refresh_token_idle_ttl)
-        store.note_use(code.family)
+        scopes, target = base.narrowed(client, code.family, request, None)
+        if code.is_spent:
+            raise _replayed(code)
+        try:
+            _check(client, code, request.fields)
+        except ProtocolError:
+            _spend_in_vain(code)
+            raise
         return Authorization(
             client=client,
             grant_type=self.GRANT_TYPE,
@@ -45,9 +44,25 @@ class AuthorizationCodeGrant(base.TokenGrant):
             target=target,
             family=code.family,
             person=code.person,
-            refresh_token=refresh_token,
+            consume=lambda: _redeem(client, code),
             nonce=code.family.nonce,
         )
+
+
+def _redeem(client: Client, code: Code) -> str | None:
+    """Spend the code, once, and return the family's first refresh token where the client may have one."""
+    if not store.spend_code(code):
+        raise _replayed(code)
+    if not client.may_use("refresh_token"):
+        return None
+    return store.new_refresh_token(code.family, client.refresh_token_idle_ttl)
+
+
+def _spend_in_vain(code: Code) -> None:
+    """The right client came with a wrong proof: nothing can come of this authorization any more."""
+    if not store.spend_code(code):
+        raise _replayed(code)
+    ending.end_family(code.family.id, "code_refused")
 
 
 def check_verifier(challenge: str | None, verifier: str | None) -> None:
@@ -65,16 +80,19 @@ def check_verifier(challenge: str | None, verifier: str | None) -> None:
         raise InvalidGrant("code_verifier does not match")
 
 
-def _check_life(code: Code) -> None:
+def _check(client: Client, code: Code, fields: Mapping[str, str]) -> None:
+    """Raise `InvalidGrant` or `InvalidRequest`: life, redirect URI, PKCE."""
     if clock.now() >= code.expires_at:
         raise InvalidGrant("the code has expired")
     if code.family.is_ended or not code.session_lives:
         raise InvalidGrant("the authorization has ended", detail="family or session ended before redemption")
     if code.person.is_disabled:
         raise InvalidGrant("the authorization has ended", detail="the person is disabled")
+    _check_redirect_uri(client, code, fields)
+    check_verifier(code.code_challenge, fields.get("code_verifier"))
 
 
-def _check_redirect_uri(client: Client, code: Code, fields: dict[str, str]) -> None:
+def _check_redirect_uri(client: Client, code: Code, fields: Mapping[str, str]) -> None:
     """OAuth 2.1 §10.2: not needed any more, but when sent it must be the same."""
     sent = fields.get("redirect_uri")
     if sent is None and code.code_challenge is None:
@@ -85,10 +103,11 @@ def _check_redirect_uri(client: Client, code: Code, fields: dict[str, str]) -> N
         raise InvalidGrant("the redirect URI of the authorization request is not registered any more")
 
 
-def _replayed(code: Code) -> None:
+def _replayed(code: Code) -> InvalidGrant:
     """A second redemption ends everything the first produced (OAuth 2.1 §4.1.3)."""
     ending.end_reused_family(code.family, "code_replayed")
     record(
         Event.CODE_REPLAYED, subject=code.person.id, client=code.family.client_id, family=code.family.id,
         reason="the code was presented again",
     )  # fmt: skip
+    return InvalidGrant("the code was used before", detail="code replayed: its family has ended")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from authlib.oauth2.rfc6749 import BaseGrant, TokenEndpointMixin
-from flask import request
 
 from auth_server.access import policy
 from auth_server.clients.client import Client
@@ -18,6 +17,7 @@ from auth_server.errors import (
     UnauthorizedClient,
 )
 from auth_server.infra.events import Event, record
+from auth_server.oauth.server import TokenRequest
 from auth_server.tokens import issuing
 from auth_server.tokens.issuing import Authorization
 from auth_server.tokens.store import Family
@@ -29,8 +29,8 @@ class TokenGrant(BaseGrant, TokenEndpointMixin):  # type: ignore[misc]
     GRANT_TYPE: ClassVar[str]
     TOKEN_ENDPOINT_AUTH_METHODS: ClassVar[list[str]] = ["client_secret_basic", "client_secret_post", "none"]
 
-    def authorize(self, client: Client, fields: dict[str, str]) -> Authorization:
-        """Prove, consume, and say what was proved; raise a `ProtocolError`."""
+    def authorize(self, client: Client, request: TokenRequest) -> Authorization:
+        """Say what was proved, and how it is used up; raise a `ProtocolError`. Writes nothing when it succeeds."""
         raise NotImplementedError
 
     def validate_token_request(self) -> None:
@@ -38,12 +38,15 @@ class TokenGrant(BaseGrant, TokenEndpointMixin):  # type: ignore[misc]
         if not client.may_use(self.GRANT_TYPE):
             raise self._refused(client, UnauthorizedClient("this client is not registered for this grant type"))
         try:
-            self._authorization = self.authorize(client, self.request.fields)
+            self._authorization = self.authorize(client, self.request)
         except ProtocolError as refusal:
             raise self._refused(client, refusal) from None
 
     def create_token_response(self) -> tuple[int, dict[str, Any], list[tuple[str, str]]]:
-        return 200, issuing.issue(self._authorization), []
+        try:
+            return 200, issuing.issue(self._authorization), []
+        except ProtocolError as refusal:  # somebody was faster
+            raise self._refused(self._authorization.client, refusal) from None
 
     def _refused(self, client: Client, refusal: ProtocolError) -> ProtocolError:
         reason = (refusal.detail or refusal.description)[:255]
@@ -64,7 +67,9 @@ def required(fields: dict[str, str], name: str) -> str:
     return fields[name]
 
 
-def narrowed(client: Client, family: Family, asked: str | None) -> tuple[tuple[str, ...], policy.Target]:
+def narrowed(
+    client: Client, family: Family, request: TokenRequest, asked: str | None
+) -> tuple[tuple[str, ...], policy.Target]:
     """Return the scopes and target of one access token of a family.
 
     `scope` may narrow and never widen (RFC 6749 §6); `resource` picks among the granted APIs (RFC 8707 §2.2). What the
@@ -76,7 +81,7 @@ def narrowed(client: Client, family: Family, asked: str | None) -> tuple[tuple[s
         if not set(wanted) <= set(granted):
             raise InvalidScope("scope exceeds what was granted")
         granted = wanted
-    named = tuple(dict.fromkeys(value for value in request.form.getlist("resource") if value))
+    named = tuple(dict.fromkeys(request.values("resource")))
     if not set(named) <= set(family.resources):
         raise InvalidTarget("resource was not part of the authorization request")
     chosen = policy.check_resources(client, named) if named else policy.usable_resources(client, family.resources)

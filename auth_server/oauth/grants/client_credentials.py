@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from flask import request
-
 from auth_server.access import policy
 from auth_server.clients.client import Client
 from auth_server.errors import InvalidScope, UnauthorizedClient
 from auth_server.oauth.grants import base
+from auth_server.oauth.server import TokenRequest
 from auth_server.tokens.issuing import Authorization
 
 
 class ClientCredentialsGrant(base.TokenGrant):
     GRANT_TYPE = "client_credentials"
 
-    def authorize(self, client: Client, fields: dict[str, str]) -> Authorization:
+    def authorize(self, client: Client, request: TokenRequest) -> Authorization:
         if client.is_public:
             raise UnauthorizedClient("a public client cannot act for itself")
-        asked = fields.get("scope")
+        asked = request.fields.get("scope")
         scopes = policy.scopes_for_client(client, asked, for_person=False)
-        named = [value for value in request.form.getlist("resource") if value]
+        named = request.values("resource")
         apis = policy.check_resources(client, named)
         if named:
             scopes = policy.narrowed_to([api.identifier for api in apis], scopes)

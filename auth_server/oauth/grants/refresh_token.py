@@ -7,6 +7,7 @@ from auth_server.errors import InvalidGrant, TemporarilyUnavailable
 from auth_server.infra import clock
 from auth_server.infra.events import Event, record
 from auth_server.oauth.grants import base
+from auth_server.oauth.server import TokenRequest
 from auth_server.tokens import ending, store
 from auth_server.tokens.issuing import Authorization
 from auth_server.tokens.store import Refresh
@@ -15,18 +16,18 @@ from auth_server.tokens.store import Refresh
 class RefreshTokenGrant(base.TokenGrant):
     GRANT_TYPE = "refresh_token"
 
-    def authorize(self, client: Client, fields: dict[str, str]) -> Authorization:
-        presented = base.required(fields, "refresh_token")
+    def authorize(self, client: Client, request: TokenRequest) -> Authorization:
+        presented = base.required(request.fields, "refresh_token")
         found = store.find_refresh_token(presented)
         if found is None or found.family.client_id != client.client_id:
             raise InvalidGrant(base.UNKNOWN, detail="unknown or foreign refresh token")
         _check_life(found)
-        scopes, target = base.narrowed(client, found.family, fields.get("scope"))
-        wait = store.seconds_until_refresh(found.family)
+        scopes, target = base.narrowed(client, found.family, request, request.fields.get("scope"))
+        wait = store.seconds_until_refresh(found)
         if wait:
             raise TemporarilyUnavailable("too many refreshes; wait", retry_after_seconds=wait)
-        successor = _successor(client, found, presented)
-        store.note_use(found.family, refreshed=True)
+        if found.rotated_at is not None:
+            _same_again(client, found, presented)  # a reuse is noticed before anything is signed
         return Authorization(
             client=client,
             grant_type=self.GRANT_TYPE,
@@ -34,7 +35,7 @@ class RefreshTokenGrant(base.TokenGrant):
             target=target,
             family=found.family,
             person=found.person,
-            refresh_token=successor,
+            consume=lambda: _successor(client, found, presented),
         )
 
 
@@ -49,15 +50,19 @@ def _check_life(found: Refresh) -> None:
 
 
 def _successor(client: Client, found: Refresh, presented: str) -> str:
-    """Rotate; within the grace give the same successor again; anything else is reuse and ends the family."""
-    successor = None
-    grace = client.refresh_token_grace
+    """Rotate, once, and return the successor."""
     if found.rotated_at is None:
-        successor = store.rotate(found, presented, idle_life=client.refresh_token_idle_ttl, grace=grace)
-        if successor is None:  # somebody was faster: look at what they left
-            found = store.find_refresh_token(presented) or found
-    if successor is None:
-        successor = store.same_successor(found, presented, grace)
+        idle_life, grace = client.refresh_token_idle_ttl, client.refresh_token_grace
+        successor = store.rotate(found, presented, idle_life=idle_life, grace=grace)
+        if successor is not None:
+            return successor
+        found = store.find_refresh_token(presented) or found  # somebody was faster: look at what they left
+    return _same_again(client, found, presented)
+
+
+def _same_again(client: Client, found: Refresh, presented: str) -> str:
+    """Return the same successor within the grace; anything else is reuse and ends the family."""
+    successor = store.same_successor(found, presented, client.refresh_token_grace)
     if successor is None:
         ending.end_reused_family(found.family, "refresh_reused")
         record(

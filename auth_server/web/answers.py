@@ -1,0 +1,75 @@
+"""Answers to programs: JSON and headers as values, made without a framework.
+
+Machine endpoints return an `Answer`; `web.machines` adds what every such answer carries and sends it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from auth_server.errors import InsufficientScope, InvalidClient, InvalidToken, ProtocolError
+
+Headers = tuple[tuple[str, str], ...]
+
+NO_STORE: Headers = (("Cache-Control", "no-store"), ("Pragma", "no-cache"))
+_JSON: Headers = (("Content-Type", "application/json"),)
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_WORDS = {404: "there is no such endpoint", 405: "this endpoint does not take that method"}
+_RETRY_AFTER_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status, body and the headers that belong to it; `Content-Length` is added when it is sent."""
+
+    status: int
+    body: bytes = b""
+    headers: Headers = ()
+
+
+def as_json(body: object, status: int = 200, headers: Headers = ()) -> Answer:
+    """Return JSON as token answers want it: UTF-8, not to be stored (RFC 6749 §5.1)."""
+    return Answer(status, _encode(body).encode(), _JSON + NO_STORE + headers)
+
+
+def of_status(status: int, headers: Headers = ()) -> Answer:
+    """Return the refusal of a request that no endpoint has looked at."""
+    description = _WORDS.get(status, "the request is malformed")
+    return as_json({"error": "invalid_request", "error_description": description}, status, headers)
+
+
+def of_error(error: ProtocolError, *, had_credentials: bool) -> Answer:
+    """Answer a client: the RFC's JSON (RFC 6749 §5.2), and a challenge where it is due.
+
+    `had_credentials`: the request came with an Authorization header; a bare one is told less (RFC 6750 §3).
+    """
+    body = {"error": error.code}
+    if error.description:
+        body["error_description"] = error.description
+    headers: Headers = ()
+    if error.retry_after_seconds:
+        headers += (("Retry-After", str(error.retry_after_seconds)),)
+    challenge = _challenge(error, had_credentials)
+    if challenge:
+        headers += (("WWW-Authenticate", challenge),)
+    return as_json(body, error.status, headers)
+
+
+def unavailable() -> Answer:
+    """Answer 503 when the database cannot: never a false success."""
+    body = {"error": "temporarily_unavailable", "error_description": "try again"}
+    return as_json(body, 503, (("Retry-After", str(_RETRY_AFTER_SECONDS)),))
+
+
+def _challenge(error: ProtocolError, had_credentials: bool) -> str | None:
+    """RFC 6750 §3, RFC 9110 §11.6.1."""
+    if isinstance(error, InvalidClient):
+        return 'Basic realm="oauth", charset="UTF-8"' if had_credentials else None
+    if isinstance(error, InvalidToken):
+        if not had_credentials:
+            return 'Bearer realm="oauth"'
+        return f'Bearer realm="oauth", error="{error.code}", error_description="{error.description}"'
+    if isinstance(error, InsufficientScope):
+        return f'Bearer realm="oauth", error="{error.code}", scope="{error.scope}"'
+    return None

@@ -1,0 +1,225 @@
+"""The machines' floor: endpoints that answer programs, in front of Flask.
+
+A machine endpoint needs no routing rules, session, cookie, CSRF token, template or language, and Flask would ask about
+each of them on every request. Here a request is a table look-up, one handler inside one `database.work`, and one list
+of headers. There is no second way to these endpoints, so nothing can drift: the pages' floor never sees their paths
+(`web.surface`).
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qsl
+
+from flask import Flask
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.datastructures import EnvironHeaders
+from werkzeug.exceptions import HTTPException
+from werkzeug.wsgi import get_input_stream
+
+from auth_server import config, database
+from auth_server.errors import InvalidRequest, ProtocolError, TemporarilyUnavailable, TooLarge
+from auth_server.infra import events
+from auth_server.infra.events import Context
+from auth_server.web import answers, request_id, surface
+from auth_server.web.answers import Answer, Headers
+from auth_server.web.headers import transport_security
+from auth_server.web.limits import RefusedLimit
+
+FORM = "application/x-www-form-urlencoded"
+LARGEST_BODY = 64 * 1024
+MOST_FIELDS = 100
+LONGEST_QUERY = 16_384
+_CORS_CACHE_SECONDS = 3600
+
+log = logging.getLogger("auth_server.web")
+
+Environ = dict[str, Any]
+Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+
+
+class Request:
+    """What an endpoint may know of a request."""
+
+    def __init__(self, environ: Environ) -> None:
+        self.environ = environ
+        self.method: str = environ["REQUEST_METHOD"]
+        self.path: str = environ.get("PATH_INFO", "")
+
+    @property
+    def authorization(self) -> str | None:
+        return self.environ.get("HTTP_AUTHORIZATION")
+
+    @cached_property
+    def headers(self) -> EnvironHeaders:
+        return EnvironHeaders(self.environ)
+
+    @cached_property
+    def form(self) -> dict[str, list[str]]:
+        """Return the fields as they came; raise `InvalidRequest` for another content type, `TooLarge`."""
+        content_type = self.environ.get("CONTENT_TYPE", "")
+        if content_type.partition(";")[0].strip().lower() != FORM:
+            raise InvalidRequest(f"the body must be {FORM}")
+        return _fields(_text(self._body()))
+
+    @cached_property
+    def query(self) -> dict[str, list[str]]:
+        """Return the parameters of the query."""
+        return _fields(_text(self.environ.get("QUERY_STRING", "").encode("latin-1")))
+
+    def _body(self) -> bytes:
+        try:
+            body: bytes = get_input_stream(self.environ, max_content_length=LARGEST_BODY).read()
+        except HTTPException as cause:  # too large, or the client went away
+            raise TooLarge() if cause.code == 413 else InvalidRequest("the body ended early") from cause
+        return body
+
+
+Handler = Callable[[Request], Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class _Endpoint:
+    handle: Handler
+    methods: tuple[str, ...]
+    is_limited: bool
+
+
+class Machines:
+    """WSGI middleware: answers the machine endpoints, and lets the application have every other path."""
+
+    def __init__(self, application: Wsgi, settings: config.Settings, limit: RefusedLimit) -> None:
+        self._application = application
+        self._endpoints: dict[str, _Endpoint] = {}
+        self._limit = limit
+        self._common = (*_PROTECTION, *transport_security(settings))
+
+    def add(self, path: str, handler: Handler, methods: tuple[str, ...] = ("GET",), *, limited: bool = False) -> None:
+        """Mount an endpoint. `limited`: its refusals count against the caller's address."""
+        self._endpoints[path] = _Endpoint(handler, methods, limited)
+
+    @property
+    def routes(self) -> dict[str, tuple[str, ...]]:
+        """Return the paths and the methods they take."""
+        return {path: endpoint.methods for path, endpoint in self._endpoints.items()}
+
+    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        endpoint = self._endpoints.get(path)
+        if endpoint is None and not surface.is_for_machines(path):
+            return self._application(environ, start_response)
+        here = Context(request_id=secrets.token_hex(8), address=request_id.client_address(environ), actor_kind="")
+        events.begin(here)
+        request = Request(environ)
+        answer = self._answer(endpoint, request, here.address)
+        headers = [*answer.headers, *self._common, (request_id.HEADER, here.request_id)]
+        if path not in surface.PROBES:
+            headers += _CORS
+        if answer.status not in (204, 304):
+            headers.append(("Content-Length", str(len(answer.body))))
+        start_response(_LINES[answer.status], headers)
+        return [b"" if request.method == "HEAD" else answer.body]
+
+    def _answer(self, endpoint: _Endpoint | None, request: Request, address: str) -> Answer:
+        if len(request.environ.get("QUERY_STRING", "")) > LONGEST_QUERY:
+            return answers.of_status(414)
+        if endpoint is None:
+            return answers.of_status(404)
+        if request.method not in endpoint.methods and not (request.method == "HEAD" and "GET" in endpoint.methods):
+            return _of_other_method(endpoint, request)
+        if not endpoint.is_limited:
+            return _handle(endpoint.handle, request)
+        wait = self._limit.seconds_to_wait(address)
+        if wait:
+            return _wait(wait)
+        answer = _handle(endpoint.handle, request)
+        if 400 <= answer.status < 500:
+            self._limit.count(address)
+        return answer
+
+
+def _handle(handler: Handler, request: Request) -> Answer:
+    """Let the endpoint answer in a transaction of its own; every answer below 500 commits, a crash undoes."""
+    with database.work() as work:
+        try:
+            answer = _spoken(handler, request)
+            if answer.status < 500:
+                work.commit()
+        except SQLAlchemyError:
+            log.exception("the database cannot answer")
+            return answers.unavailable()
+        except Exception:
+            log.exception("unexpected failure")
+            return answers.as_json({"error": "server_error"}, 500)
+    return answer
+
+
+def _spoken(handler: Handler, request: Request) -> Answer:
+    try:
+        return handler(request)
+    except ProtocolError as error:
+        return answers.of_error(error, had_credentials=request.authorization is not None)
+
+
+def _of_other_method(endpoint: _Endpoint, request: Request) -> Answer:
+    """Answer a preflight, or say which methods there are."""
+    allowed = ("Allow", ", ".join((*endpoint.methods, *(["HEAD"] if "GET" in endpoint.methods else []), "OPTIONS")))
+    if request.method != "OPTIONS":
+        return answers.of_status(405, (allowed,))
+    if request.path in surface.PROBES or "HTTP_ACCESS_CONTROL_REQUEST_METHOD" not in request.environ:
+        return Answer(200, b"", (allowed, *answers.NO_STORE))
+    return Answer(204, b"", (*_PREFLIGHT, *answers.NO_STORE))
+
+
+def _wait(seconds: int) -> Answer:
+    refusal = TemporarilyUnavailable("too many refused requests; wait", retry_after_seconds=seconds)
+    return answers.of_error(refusal, had_credentials=False)
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise InvalidRequest("the request is not UTF-8") from None
+
+
+def _fields(text: str) -> dict[str, list[str]]:
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS)
+    except ValueError:
+        raise TooLarge from None
+    found: dict[str, list[str]] = {}
+    for name, value in pairs:
+        found.setdefault(name, []).append(value)
+    return found
+
+
+_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+_PROTECTION: Headers = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "same-origin"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+)
+_CORS: Headers = (
+    ("Access-Control-Allow-Origin", "*"),
+    ("Access-Control-Expose-Headers", "WWW-Authenticate, DPoP-Nonce, X-Request-Id"),
+)
+_PREFLIGHT: Headers = (
+    ("Access-Control-Allow-Methods", "GET, POST, OPTIONS"),
+    ("Access-Control-Allow-Headers", "Authorization, Content-Type, DPoP"),
+    ("Access-Control-Max-Age", str(_CORS_CACHE_SECONDS)),
+)
+
+
+def setup_machines(app: Flask, settings: config.Settings, limit: RefusedLimit) -> Machines:
+    """Put the machines' floor in front of the application, and return it for the endpoints to be mounted on."""
+    machines = Machines(app.wsgi_app, settings, limit)
+    app.wsgi_app = machines  # type: ignore[method-assign]
+    app.extensions["machines"] = machines
+    return machines
