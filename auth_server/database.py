@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
@@ -30,6 +30,7 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
 from auth_server import config
+from auth_server.prepared import Form, Prepared
 
 NAMING_CONVENTION = {
     "ix": "ix_%(column_0_label)s",
@@ -71,6 +72,10 @@ class Moment(TypeDecorator[datetime]):
 db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
 
 
+_BEGIN = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "BEGIN"}
+
+watchers: list[Callable[[str], None]] = []
+"""Called with each statement that runs past SQLAlchemy's own events: for tests that count statements or break them."""
 _engine: Engine | None = None
 
 
@@ -125,7 +130,7 @@ def prepare_sqlite(engine: Engine) -> None:
         connection: Connection, cursor: sqlite3.Cursor, statement: str, *_: object
     ) -> None:
         if statement[:6].upper() in _WRITES and not cursor.connection.in_transaction:
-            cursor.execute("BEGIN IMMEDIATE")
+            cursor.execute(_BEGIN["sqlite"])
 
 
 def _prepare_postgresql(engine: Engine) -> None:
@@ -134,7 +139,7 @@ def _prepare_postgresql(engine: Engine) -> None:
     @event.listens_for(engine, "before_cursor_execute")
     def begin_before_the_first_write(connection: Connection, cursor: Any, statement: str, *_: object) -> None:
         if statement[:6].upper() in _WRITES and not _is_in_transaction(cursor.connection):
-            cursor.execute("BEGIN")
+            cursor.execute(_BEGIN["postgresql"])
 
     @event.listens_for(engine, "checkin")
     def remember(_connection: Any, record: Any) -> None:
@@ -167,27 +172,65 @@ class Work:
         self.notes: dict[str, Any] = {}
         self.after_commit: list[Callable[[], None]] = []
         self._connection: Connection | None = None
+        self._driver: Any = None
 
     def execute(self, statement: Executable, parameters: Any) -> CursorResult[Any]:
+        result: CursorResult[Any] = self._try(lambda connection: connection.execute(statement, parameters))
+        return result
+
+    def run(self, form: Form, parameters: Any) -> Any:
+        """Run a prepared statement and return the driver's cursor; raise `DBAPIError`."""
+        return self._try(lambda _connection: self._run(form, parameters))
+
+    def _try(self, act: Callable[[Connection], Any]) -> Any:
         """Run a statement. A connection that was lost is replaced once, as long as nothing was written on it."""
         connection = self._connection or self._connect()
         may_repeat = not self.has_written()
         try:
-            return connection.execute(statement, parameters)
+            return act(connection)
         except DBAPIError as cause:
             if not (cause.connection_invalidated and may_repeat):
                 raise
         self.close()
-        return self._connect().execute(statement, parameters)
+        return act(self._connect())
+
+    def _run(self, form: Form, parameters: Any) -> Any:
+        cursor = self._driver.cursor()
+        try:
+            if form.is_write and not _is_in_transaction(self._driver):
+                cursor.execute(_BEGIN[engine().dialect.name])
+            for watch in watchers:
+                watch(form.sql)
+            cursor.execute(form.sql, parameters)
+        except engine().dialect.loaded_dbapi.Error as cause:
+            raise self._failure(form.sql, cause) from cause
+        return cursor
+
+    def _commit_driver(self) -> None:
+        try:
+            for watch in watchers:
+                watch("COMMIT")
+            self._driver.commit()
+        except engine().dialect.loaded_dbapi.Error as cause:
+            raise self._failure("COMMIT", cause) from cause
+
+    def _failure(self, sql: str, cause: Any) -> DBAPIError:
+        """Return what SQLAlchemy would have raised; a lost connection does not go back to the pool."""
+        is_lost = engine().dialect.is_disconnect(cause, self._driver, None)
+        if is_lost and self._connection is not None:
+            self._connection.invalidate(cause)
+        return DBAPIError(sql, None, cause, hide_parameters=True, connection_invalidated=is_lost)
 
     def has_written(self) -> bool:
         """Tell whether a transaction is open: there is something that a commit would keep."""
-        held = self._connection
-        return held is not None and not held.invalidated and _is_in_transaction(held.connection.dbapi_connection)
+        return self._driver is not None and _is_in_transaction(self._driver)
 
     def commit(self) -> None:
         if self._connection is not None:
-            self._connection.commit()
+            if self._connection.in_transaction():
+                self._connection.commit()
+            elif self.has_written():
+                self._commit_driver()
         self.notes.clear()
         while self.after_commit:
             self.after_commit.pop()()
@@ -196,10 +239,11 @@ class Work:
         """Give the connection back; what was not committed is undone."""
         if self._connection is not None:
             self._connection.close()
-            self._connection = None
+            self._connection = self._driver = None
 
     def _connect(self) -> Connection:
         self._connection = engine().connect()
+        self._driver = self._connection.connection.dbapi_connection
         return self._connection
 
 
@@ -225,6 +269,28 @@ def execute(statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         return own.execute(statement, parameters)
     result: CursorResult[Any] = db.session.connection().execute(statement, parameters)
     return result
+
+
+def first(statement: Prepared, parameters: Mapping[str, Any]) -> Sequence[Any] | None:
+    """Run a prepared SELECT; return its first row's values in the order of its columns, or None."""
+    own = _work.get()
+    if own is None:
+        row = db.session.connection().execute(statement.statement, parameters).first()
+        return None if row is None else tuple(row)
+    form = statement.form(engine().dialect)
+    raw = own.run(form, form.parameters(parameters)).fetchone()
+    return None if raw is None else form.row(raw)
+
+
+def run(statement: Prepared, parameters: Mapping[str, Any]) -> int:
+    """Run a prepared INSERT, UPDATE or DELETE; return how many rows it concerned."""
+    own = _work.get()
+    if own is None:
+        result: CursorResult[Any] = db.session.connection().execute(statement.statement, parameters)
+        return result.rowcount
+    form = statement.form(engine().dialect)
+    count: int = own.run(form, form.parameters(parameters)).rowcount
+    return count
 
 
 def has_written() -> bool:

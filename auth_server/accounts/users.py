@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import unicodedata
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,7 @@ from auth_server.database import Base, Moment, db
 from auth_server.errors import RefusedInput
 from auth_server.infra import clock
 from auth_server.infra.events import Event, record
+from auth_server.prepared import Prepared
 
 RESERVED_CLAIMS = frozenset(
     [
@@ -78,8 +79,9 @@ class User(Base):
 
 
 TABLE: Any = User.__table__
-PERSON_COLUMNS = tuple(column for column in TABLE.columns if column.name not in ("email_key", "created_at"))
-_FIND_PERSON = select(*PERSON_COLUMNS).where(TABLE.c.id == bindparam("which"))
+_PERSON = ("id", "email", "email_verified", "name", "claims", "updated_at", "disabled_at")
+PERSON_COLUMNS = tuple(TABLE.c[name] for name in _PERSON)
+_FIND_PERSON = Prepared(select(*PERSON_COLUMNS).where(TABLE.c.id == bindparam("which")))
 
 
 @dataclass(frozen=True)
@@ -95,18 +97,15 @@ class Person:
     is_disabled: bool
 
 
-def person(row: Any) -> Person:
-    """Make a `Person` of a row that holds `PERSON_COLUMNS`."""
-    values = row._mapping
-    found = {column.name: values[column] for column in PERSON_COLUMNS}
-    return Person(
-        **{key: found[key] for key in found if key != "disabled_at"}, is_disabled=found["disabled_at"] is not None
-    )
+def person(row: Sequence[Any]) -> Person:
+    """Make a `Person` of the values of `PERSON_COLUMNS`."""
+    user_id, email, email_verified, name, claims, updated_at, disabled_at = row
+    return Person(user_id, email, email_verified, name, claims, updated_at, disabled_at is not None)
 
 
 def find_person(user_id: str) -> Person | None:
     """Return a person by `sub`, without the ORM."""
-    row = database.execute(_FIND_PERSON, {"which": user_id}).first()
+    row = database.first(_FIND_PERSON, {"which": user_id})
     return None if row is None else person(row)
 
 

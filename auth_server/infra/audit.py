@@ -15,6 +15,7 @@ from auth_server import database
 from auth_server.database import Base, Moment
 from auth_server.infra import clock
 from auth_server.infra.batch import Batch
+from auth_server.prepared import Prepared
 
 
 class AuditEvent(Base):
@@ -38,7 +39,8 @@ class AuditEvent(Base):
 
 
 _TABLE: Any = AuditEvent.__table__
-_INSERT = _TABLE.insert()
+_INSERT = _TABLE.insert().inline()
+_INSERT_ONE = Prepared(_INSERT)
 _IS_LOOKED_UP = _TABLE.c.event != "token.issued"
 for _name in ("subject", "client_id", "request_id"):
     # Issued tokens are most of the rows and are found by time: three more indexes would triple what each one costs.
@@ -54,14 +56,14 @@ _soon = Batch(_write)
 
 def append(entry: dict[str, Any], data: dict[str, object]) -> None:
     """Add one row in the open transaction; `data` holds further JSON values."""
-    database.execute(_INSERT, _row(entry, data))
+    database.run(_INSERT_ONE, _row(entry, data))
 
 
 def append_soon(entry: dict[str, Any], data: dict[str, object]) -> None:
     """Add one row within a second, in a transaction of its own."""
     row = _row(entry, data)
     if not _soon.add(row):
-        database.execute(_INSERT, row)
+        database.run(_INSERT_ONE, row)
 
 
 def _row(entry: dict[str, Any], data: dict[str, object]) -> dict[str, Any]:

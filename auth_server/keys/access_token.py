@@ -27,14 +27,15 @@ def verify(
     `audiences` None is for the issuer itself, which introspects tokens for every API. Revocation is not asked here:
     only the issuer knows it.
     """
-    header = jose.header(token)
+    unverified = jose.read(token)
+    header = unverified.header
     if str(header.get("typ", "")).lower() not in TYPES:
         raise jose.BadToken("typ is not at+jwt")
     kid = header.get("kid")
     key = find_key(kid) if isinstance(kid, str) else None
     if key is None:
         raise jose.BadToken("unknown kid")
-    claims = jose.verify(token, key)
+    claims = unverified.verified_by(key)
     if claims.get("iss") != issuer:
         raise jose.BadToken("foreign issuer")
     if audiences is not None and not audience_of(claims) & set(audiences):

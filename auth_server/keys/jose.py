@@ -5,6 +5,7 @@ The algorithm is a property of the key, never of a token's header (RFC 8725 §3.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,27 +103,46 @@ def sign(claims: dict[str, Any], key: Key, typ: str = "JWT") -> str:
     return jwt.encode(header, claims, key.jwk, registry=_REGISTRIES[key.alg])
 
 
-def header(token: str) -> dict[str, Any]:
-    """Return the unverified header, to find the key by `kid`; raise `BadToken`."""
+@dataclass(frozen=True)
+class Unverified:
+    """A compact JWS that was taken apart and not verified; its header is for finding the key by `kid`."""
+
+    header: dict[str, Any]
+    _signature: jws.CompactSignature
+
+    def verified_by(self, key: Key) -> dict[str, Any]:
+        """Return the claims that this key signed with its own algorithm; raise `BadToken`."""
+        if self.header.get("alg") != key.alg:
+            raise BadToken("algorithm differs from the key's")
+        try:
+            is_good = jws.validate_compact(self._signature, key.jwk, registry=_REGISTRIES[key.alg])
+            claims = json.loads(self._signature.payload) if is_good else None
+        except _MALFORMED as cause:
+            raise BadToken("bad signature or payload") from cause
+        if not isinstance(claims, dict):
+            raise BadToken("bad signature, or claims are no object")
+        return claims
+
+
+def read(token: str) -> Unverified:
+    """Take a compact JWS apart; raise `BadToken`."""
     if len(token) > _LONGEST_TOKEN or token.count(".") != 2:
         raise BadToken("not a compact JWS")
     try:
-        found = jws.extract_compact(token.encode("ascii")).headers()
+        signature = jws.extract_compact(token.encode("ascii"))
+        found = signature.headers()
     except _MALFORMED as cause:
         raise BadToken("malformed header") from cause
     if not isinstance(found, dict) or "crit" in found:
         raise BadToken("unsupported header")
-    return found
+    return Unverified(found, signature)
+
+
+def header(token: str) -> dict[str, Any]:
+    """Return the unverified header; raise `BadToken`."""
+    return read(token).header
 
 
 def verify(token: str, key: Key) -> dict[str, Any]:
     """Return the claims that this key signed with its own algorithm; raise `BadToken`."""
-    if header(token).get("alg") != key.alg:
-        raise BadToken("algorithm differs from the key's")
-    try:
-        claims = jwt.decode(token, key.jwk, registry=_REGISTRIES[key.alg]).claims
-    except _MALFORMED as cause:
-        raise BadToken("bad signature or payload") from cause
-    if not isinstance(claims, dict):
-        raise BadToken("claims are no object")
-    return claims
+    return read(token).verified_by(key)

@@ -6,13 +6,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from auth_server import config
+from sqlalchemy import bindparam, select
+
+from auth_server import config, database
 from auth_server.accounts import users
 from auth_server.accounts.users import Person
 from auth_server.clients import client as clients
 from auth_server.infra import clock
 from auth_server.keys import access_token, jose, keyring
+from auth_server.prepared import Prepared
 from auth_server.tokens import opaque, revocations
+
+_REVOCATION_AND_PERSON = Prepared(
+    select(revocations.COVERING, *users.PERSON_COLUMNS).where(users.TABLE.c.id == bindparam("sub"))
+)
 
 
 @dataclass(frozen=True)
@@ -26,15 +33,18 @@ class Live:
 def live(presented: str, audiences: Iterable[str] | None = None) -> Live | None:
     """Return a live access token of either form, or None; `audiences` None accepts any of ours."""
     found = _jwt_claims(presented, audiences) if "." in presented else _opaque_claims(presented, audiences)
-    if found is None or revocations.covers(found):
+    if found is None:
         return None
     client = clients.find(found["client_id"])
     if client is None or client.is_disabled:
         return None
     if "fam" not in found:
-        return Live(found, None)
-    person = users.find_person(found["sub"])
-    return None if person is None or person.is_disabled else Live(found, person)
+        return None if revocations.covers(found) else Live(found, None)
+    row = database.first(_REVOCATION_AND_PERSON, {**revocations.named_in(found), "sub": found["sub"]})
+    if row is None or row[0]:
+        return None
+    person = users.person(row[1:])
+    return None if person.is_disabled else Live(found, person)
 
 
 def _jwt_claims(presented: str, audiences: Iterable[str] | None) -> dict[str, Any] | None:

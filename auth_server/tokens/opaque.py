@@ -12,6 +12,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from auth_server import database
 from auth_server.database import Base, Moment
 from auth_server.infra import clock, crypto
+from auth_server.prepared import Prepared
 
 
 class OpaqueAccessToken(Base):
@@ -24,20 +25,22 @@ class OpaqueAccessToken(Base):
 
 
 _TABLE: Any = OpaqueAccessToken.__table__
-_INSERT = _TABLE.insert()
-_FIND = select(_TABLE.c.claims).where(_TABLE.c.digest == bindparam("presented"), _TABLE.c.expires_at > bindparam("now"))
+_INSERT = Prepared(_TABLE.insert())
+_FIND = Prepared(
+    select(_TABLE.c.claims).where(_TABLE.c.digest == bindparam("presented"), _TABLE.c.expires_at > bindparam("now"))
+)
 
 
 def add(raw_token: str, claims: Mapping[str, Any], expires_at: datetime) -> None:
     """Store a token with its claims."""
     row = {"digest": crypto.digest(raw_token), "claims": dict(claims), "expires_at": expires_at}
-    database.execute(_INSERT, row)
+    database.run(_INSERT, row)
 
 
 def find(presented: str) -> dict[str, Any] | None:
     """Return the claims of a live token, or None."""
-    found = database.execute(_FIND, {"presented": crypto.digest(presented), "now": clock.now()}).scalar()
-    return None if found is None else dict(found)
+    found = database.first(_FIND, {"presented": crypto.digest(presented), "now": clock.now()})
+    return None if found is None else dict(found[0])
 
 
 def prune() -> int:

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from auth_server import database
 from auth_server.database import Base, Moment
 from auth_server.infra import clock
+from auth_server.prepared import Prepared
 
 JTI, FAMILY, CLIENT, EVERYTHING = "jti", "family", "client", "all"
 LONGEST_TOKEN_LIFE = timedelta(hours=1, minutes=5)
@@ -32,7 +33,7 @@ class Revocation(Base):
 
 
 _TABLE: Any = Revocation.__table__
-_COVERING = (
+COVERING = (
     select(_TABLE.c.kind)
     .where(
         or_(
@@ -46,8 +47,10 @@ _COVERING = (
             and_(_TABLE.c.kind == EVERYTHING, _TABLE.c.before >= bindparam("issued")),
         )
     )
-    .limit(1)
+    .exists()
 )
+"""Whether anything refuses the token that `named_in` describes; to be asked alone or within another statement."""
+_IS_COVERED = Prepared(select(COVERING))
 
 
 def add(kind: str, values: Iterable[str]) -> None:
@@ -61,17 +64,22 @@ def add(kind: str, values: Iterable[str]) -> None:
 
 
 def covers(claims: Mapping[str, Any]) -> bool:
-    """Tell whether an access token with these claims is revoked.
+    """Tell whether an access token with these claims is revoked."""
+    found = database.first(_IS_COVERED, named_in(claims))
+    return bool(found and found[0])
+
+
+def named_in(claims: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of `COVERING`.
 
     A client-wide entry has only the token's whole seconds to compare: a token of the very second is refused too.
     """
-    named = {
+    return {
         "jti": claims["jti"],
         "family": claims.get("fam", ""),
         "client_id": claims["client_id"],
         "issued": datetime.fromtimestamp(claims["iat"], UTC),
     }
-    return database.execute(_COVERING, named).first() is not None
 
 
 def prune() -> int:

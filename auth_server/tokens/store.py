@@ -18,6 +18,7 @@ from auth_server.accounts import sessions, users
 from auth_server.accounts.users import Person
 from auth_server.clients.client import Client
 from auth_server.infra import clock, crypto
+from auth_server.prepared import Prepared
 from auth_server.tokens import models
 
 CODE_LIFE = timedelta(seconds=60)
@@ -31,27 +32,31 @@ _REFRESH: Any = models.RefreshToken.__table__
 
 
 _FAMILY_AND_PERSON = (*_FAMILY.columns, *users.PERSON_COLUMNS)
+_CODE_COLUMNS = [_CODE.c[n] for n in ("digest", "redirect_uri", "code_challenge", "expires_at", "spent_at")]
+_REFRESH_NAMES = ("digest", "expires_at", "rotated_at", "successor_sealed", "window_ends_at", "window_count")
+_REFRESH_COLUMNS = [_REFRESH.c[name] for name in _REFRESH_NAMES]
+_FAMILY_FIELDS = len(_FAMILY.columns)
 
 # Statements are built once: building one costs more than running it.
-_FIND_CODE = (
-    select(*_CODE.columns, *_FAMILY_AND_PERSON, sessions.TABLE.c.id.label("live_session"))
+_FIND_CODE = Prepared(
+    select(*_CODE_COLUMNS, sessions.TABLE.c.id.label("live_session"), *_FAMILY_AND_PERSON)
     .join(_FAMILY, _FAMILY.c.id == _CODE.c.family_id)
     .join(users.TABLE, users.TABLE.c.id == _FAMILY.c.user_id)
     .outerjoin(sessions.TABLE, sessions.TABLE.c.id == _FAMILY.c.session_id)
     .where(_CODE.c.digest == bindparam("presented"))
 )
-_SPEND_CODE = (
+_SPEND_CODE = Prepared(
     update(_CODE)
     .where(_CODE.c.digest == bindparam("which"), _CODE.c.spent_at.is_(None))
     .values(spent_at=bindparam("now"))
 )
-_FIND_REFRESH = (
-    select(*_REFRESH.columns, *_FAMILY_AND_PERSON)
+_FIND_REFRESH = Prepared(
+    select(*_REFRESH_COLUMNS, *_FAMILY_AND_PERSON)
     .join(_FAMILY, _FAMILY.c.id == _REFRESH.c.family_id)
     .join(users.TABLE, users.TABLE.c.id == _FAMILY.c.user_id)
     .where(_REFRESH.c.digest == bindparam("presented"))
 )
-_ROTATE = (
+_ROTATE = Prepared(
     update(_REFRESH)
     .where(_REFRESH.c.digest == bindparam("which"), _REFRESH.c.rotated_at.is_(None))
     .values(rotated_at=bindparam("now"), successor_sealed=bindparam("sealed"))
@@ -61,7 +66,9 @@ _LAST_USED = func.coalesce(
     select(func.max(_CODE.c.spent_at)).where(_CODE.c.family_id == _FAMILY.c.id).scalar_subquery(),
 )
 """When a family gave tokens last: no write of its own on every use."""
-_INSERT_FAMILY, _INSERT_CODE, _INSERT_REFRESH = _FAMILY.insert(), _CODE.insert(), _REFRESH.insert()
+_FAMILY_NAMES = tuple(_FAMILY.columns.keys())
+_INSERT_FAMILY, _INSERT_CODE = _FAMILY.insert(), _CODE.insert()
+_INSERT_REFRESH = Prepared(_REFRESH.insert())
 
 
 @dataclass(frozen=True)
@@ -149,25 +156,25 @@ def new_code(
 
 def find_code(presented: str) -> Code | None:
     """Return a stored code, spent and expired ones too, or None."""
-    row = database.execute(_FIND_CODE, {"presented": crypto.digest(presented)}).first()
+    row = database.first(_FIND_CODE, {"presented": crypto.digest(presented)})
     if row is None:
         return None
-    values = row._mapping
+    digest, redirect_uri, code_challenge, expires_at, spent_at, live_session, *rest = row
     return Code(
-        digest=values[_CODE.c.digest],
-        redirect_uri=values[_CODE.c.redirect_uri],
-        code_challenge=values[_CODE.c.code_challenge],
-        expires_at=values[_CODE.c.expires_at],
-        is_spent=values[_CODE.c.spent_at] is not None,
-        family=_family(values),
-        person=users.person(row),
-        session_lives=row.live_session is not None,
+        digest=digest,
+        redirect_uri=redirect_uri,
+        code_challenge=code_challenge,
+        expires_at=expires_at,
+        is_spent=spent_at is not None,
+        session_lives=live_session is not None,
+        family=_family(rest[:_FAMILY_FIELDS]),
+        person=users.person(rest[_FAMILY_FIELDS:]),
     )
 
 
 def spend_code(code: Code) -> bool:
     """Spend a code once; False when somebody was faster."""
-    return database.execute(_SPEND_CODE, {"which": code.digest, "now": clock.now()}).rowcount == 1
+    return database.run(_SPEND_CODE, {"which": code.digest, "now": clock.now()}) == 1
 
 
 def new_refresh_token(family: Family, idle_life: timedelta) -> str:
@@ -179,19 +186,19 @@ def new_refresh_token(family: Family, idle_life: timedelta) -> str:
 
 def find_refresh_token(presented: str) -> Refresh | None:
     """Return a stored refresh token, rotated and expired ones too, or None."""
-    row = database.execute(_FIND_REFRESH, {"presented": crypto.digest(presented)}).first()
+    row = database.first(_FIND_REFRESH, {"presented": crypto.digest(presented)})
     if row is None:
         return None
-    values = row._mapping
+    digest, expires_at, rotated_at, successor_sealed, window_ends_at, window_count, *rest = row
     return Refresh(
-        digest=values[_REFRESH.c.digest],
-        expires_at=values[_REFRESH.c.expires_at],
-        rotated_at=values[_REFRESH.c.rotated_at],
-        successor_sealed=values[_REFRESH.c.successor_sealed],
-        window_ends_at=values[_REFRESH.c.window_ends_at],
-        window_count=values[_REFRESH.c.window_count],
-        family=_family(values),
-        person=users.person(row),
+        digest=digest,
+        expires_at=expires_at,
+        rotated_at=rotated_at,
+        successor_sealed=successor_sealed,
+        window_ends_at=window_ends_at,
+        window_count=window_count,
+        family=_family(rest[:_FAMILY_FIELDS]),
+        person=users.person(rest[_FAMILY_FIELDS:]),
     )
 
 
@@ -203,7 +210,7 @@ def rotate(found: Refresh, presented: str, *, idle_life: timedelta, grace: timed
     raw_token = crypto.new_secret()
     sealed = crypto.seal_with_secret(presented, raw_token.encode(), _SUCCESSOR) if grace else None
     parameters = {"which": found.digest, "now": clock.now(), "sealed": sealed}
-    if database.execute(_ROTATE, parameters).rowcount != 1:
+    if database.run(_ROTATE, parameters) != 1:
         return None
     _insert_refresh_token(found.family, raw_token, idle_life, _window_after(found))
     return raw_token
@@ -230,7 +237,7 @@ def seconds_until_refresh(found: Refresh) -> int:
 def find_family(family_id: str) -> Family | None:
     """Return a family by id, or None."""
     row = database.execute(select(_FAMILY).where(_FAMILY.c.id == family_id)).first()
-    return None if row is None else _family(row._mapping)
+    return None if row is None else _family(row)
 
 
 def families_of(user_id: str) -> list[tuple[Family, datetime]]:
@@ -243,7 +250,7 @@ def families_of(user_id: str) -> list[tuple[Family, datetime]]:
         _LAST_USED.is_not(None),
     )
     statement = select(*_FAMILY.columns, used).where(*condition).order_by(used.desc())
-    return [(_family(row._mapping), row.used) for row in database.execute(statement)]
+    return [(_family(row[:-1]), row.used) for row in database.execute(statement)]
 
 
 def prune() -> int:
@@ -263,10 +270,12 @@ def _insert_refresh_token(
         "family_id": family.id,
         "created_at": now,
         "expires_at": min(now + idle_life, family.expires_at),
+        "rotated_at": None,
+        "successor_sealed": None,
         "window_ends_at": window[0],
         "window_count": window[1],
     }
-    database.execute(_INSERT_REFRESH, row)
+    database.run(_INSERT_REFRESH, row)
 
 
 def _window_after(found: Refresh) -> tuple[datetime, int]:
@@ -277,21 +286,11 @@ def _window_after(found: Refresh) -> tuple[datetime, int]:
     return found.window_ends_at, found.window_count + 1
 
 
-def _family(values: Any) -> Family:
-    columns = _FAMILY.c
-    return Family(
-        id=values[columns.id],
-        client_id=values[columns.client_id],
-        user_id=values[columns.user_id],
-        session_id=values[columns.session_id],
-        scopes=tuple(values[columns.scope].split()),
-        resources=tuple(values[columns.resources]),
-        offline=values[columns.offline],
-        auth_time=values[columns.auth_time],
-        acr=values[columns.acr],
-        amr=tuple(values[columns.amr]),
-        nonce=values[columns.nonce],
-        created_at=values[columns.created_at],
-        expires_at=values[columns.expires_at],
-        is_ended=values[columns.ended_at] is not None,
-    )
+def _family(row: Sequence[Any]) -> Family:
+    """Make a `Family` of a row that holds the table's columns in their order."""
+    values = dict(zip(_FAMILY_NAMES, row, strict=True))
+    ended_at = values.pop("ended_at")
+    del values["ended_by"]
+    values["scopes"] = tuple(values.pop("scope").split())
+    values["resources"], values["amr"] = tuple(values["resources"]), tuple(values["amr"])
+    return Family(**values, is_ended=ended_at is not None)

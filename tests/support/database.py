@@ -10,6 +10,7 @@ from flask import Flask
 from sqlalchemy import Connection, event, select
 from sqlalchemy.exc import OperationalError
 
+from auth_server import database
 from auth_server.database import Base, db
 from auth_server.infra import batch
 
@@ -35,12 +36,20 @@ class Fault:
         self.hit = False
 
     def __call__(self, connection: Connection, *_more: Any) -> None:
-        self._left -= 1
-        if self._left == 0:
-            self.hit = True
+        if self._is_due():
             if self._undo:
                 connection.connection.rollback()  # a COMMIT that fails has ended the transaction
             raise OperationalError("(a statement)", {}, Exception("the disk is gone"))
+
+    def watch(self, sql: str) -> None:
+        """Do the same to what runs past SQLAlchemy's events."""
+        if (sql == "COMMIT") == self._undo and self._is_due():
+            raise OperationalError("(a statement)", {}, Exception("the disk is gone"))
+
+    def _is_due(self) -> bool:
+        self._left -= 1
+        self.hit = self.hit or self._left == 0
+        return self._left == 0
 
 
 @contextmanager
@@ -50,7 +59,9 @@ def failing(app: Flask, number: int = 1, at: str = "before_cursor_execute") -> I
         engine = db.engine
     fault = Fault(number, undo=at == "commit")
     event.listen(engine, at, fault)
+    database.watchers.append(fault.watch)
     try:
         yield fault
     finally:
+        database.watchers.remove(fault.watch)
         event.remove(engine, at, fault)
