@@ -40,6 +40,7 @@ NAMING_CONVENTION = {
     "pk": "pk_%(table_name)s",
 }
 _RESTED_SECONDS = 2.0
+_CHECKPOINT = "wal_autocheckpoint=4000"  # pages, 16 MB: each checkpoint copies the same hot pages again
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COMMON_OPTIONS = {
     "pool_size": 10,
@@ -122,7 +123,7 @@ def prepare_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # the driver must not start transactions of its own
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY", _CHECKPOINT):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "before_cursor_execute")
