@@ -159,6 +159,12 @@ class TemporarilyUnavailable(ProtocolError):
     status = 429
 
 
+class Busy(Exception):
+    """More people are signing in than can be checked at once; in a few seconds it will be better."""
+
+    retry_after_seconds = 2
+
+
 class RefusedInput(Exception):
     """What an operator or a form typed is refused; the message says what to change. `field` names the input."""
 

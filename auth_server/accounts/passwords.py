@@ -9,17 +9,16 @@ from __future__ import annotations
 import base64
 import hmac
 import os
-import threading
 import unicodedata
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-import bcrypt
 from sqlalchemy import ForeignKey, String, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_server import config, database
+from auth_server.accounts import hashing
 from auth_server.database import Base, Moment
 from auth_server.errors import RefusedInput
 from auth_server.infra import clock, sealed_keys
@@ -27,7 +26,6 @@ from auth_server.infra.events import Event, record
 
 MOST_BYTES = 1024
 _SCHEME = "v1$"
-_at_once = threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) - 1))
 
 
 class Password(Base):
@@ -68,8 +66,7 @@ def check(user_id: str | None, presented: str) -> bool:
     """Tell whether this is the person's password; costs the same for nobody, for no password and for a wrong one."""
     stored = _stored(user_id) if user_id else None
     database.release()  # no transaction stays open during the hash
-    with _at_once:
-        return _matches(presented, stored or _dummy()) and stored is not None
+    return _matches(presented, stored or _dummy()) and stored is not None
 
 
 def hash_password(password: str) -> str:
@@ -80,8 +77,7 @@ def hash_password(password: str) -> str:
 
 def hash_now(password: str) -> str:
     """Return the form that is stored, within the transaction that is open: for commands, which nobody waits for."""
-    with _at_once:
-        return _SCHEME + bcrypt.hashpw(_prehash(password), bcrypt.gensalt(config.current().bcrypt_rounds)).decode()
+    return _SCHEME + hashing.make(_prehash(password), config.current().bcrypt_rounds).decode()
 
 
 def check_rules(password: str, *, least: int | None = None, context: tuple[str, ...] = ()) -> None:
@@ -105,7 +101,7 @@ def _matches(presented: str, stored: str) -> bool:
     ours = stored.startswith(_SCHEME)
     candidate = _prehash(presented) if ours else presented.encode("utf-8", "surrogatepass")[:72]
     try:
-        return bcrypt.checkpw(candidate, stored.removeprefix(_SCHEME).encode())
+        return hashing.matches(candidate, stored.removeprefix(_SCHEME).encode())
     except ValueError:
         return False
 
@@ -122,4 +118,4 @@ def _dummy() -> str:
 
 @lru_cache(maxsize=4)
 def _dummy_bcrypt(rounds: int) -> str:
-    return bcrypt.hashpw(os.urandom(16).hex().encode(), bcrypt.gensalt(rounds)).decode()
+    return hashing.make(os.urandom(16).hex().encode(), rounds).decode()

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from auth_server import config, database
 from auth_server.accounts import passwords, users
 from auth_server.database import Base, Moment
+from auth_server.errors import Busy
 from auth_server.infra import clock, crypto, limits
 from auth_server.infra.events import Event, record
 
@@ -57,7 +58,10 @@ class Proved:
 
 
 def by_password(email: str, presented: str, *, browser_digest: str, address: str) -> Attempt:
-    """Check an address and a password; every failure costs and looks the same."""
+    """Check an address and a password; every failure costs and looks the same.
+
+    Raises `Busy` when too many are being checked just now: such a try does not count.
+    """
     user = users.find_by_email(email)
     own, shared = _buckets(email, user, browser_digest, address)
     database.release()
@@ -66,7 +70,12 @@ def by_password(email: str, presented: str, *, browser_digest: str, address: str
         record(Event.SIGN_IN_THROTTLED, subject=user.id if user else "", reason="too many failed tries")
         return Attempt(None, reservation.retry_after_seconds)
     may_sign_in = user is not None and not user.is_disabled
-    if not passwords.check(user.id if user and may_sign_in else None, presented):
+    try:
+        is_right = passwords.check(user.id if user and may_sign_in else None, presented)
+    except Busy:
+        limits.give_back_now(reservation.keys)
+        raise
+    if not is_right:
         record(Event.SIGN_IN_FAILED, subject=user.id if user else "", reason="wrong address or password")
         return Attempt(None)
     limits.clear(own)

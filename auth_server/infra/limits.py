@@ -66,8 +66,13 @@ def reserve(keys: Sequence[str], rate: Rate | None) -> Reservation:
 
 def give_back(keys: Sequence[str]) -> None:
     """Take one counted try back, in the request's transaction: it was a success."""
-    statement = update(_TABLE).where(_TABLE.c.key.in_(keys), _TABLE.c.count > 0)
-    database.execute(statement.values(count=_TABLE.c.count - 1))
+    database.execute(_one_less(keys))
+
+
+def give_back_now(keys: Sequence[str]) -> None:
+    """Take one counted try back whatever becomes of the request: it was not looked at."""
+    with database.engine().begin() as connection:
+        connection.execute(_one_less(keys))
 
 
 def clear(key: str) -> None:
@@ -78,6 +83,10 @@ def clear(key: str) -> None:
 def prune() -> int:
     """Delete buckets whose window has passed; return how many."""
     return database.execute(delete(_TABLE).where(_TABLE.c.resets_at <= clock.now())).rowcount
+
+
+def _one_less(keys: Sequence[str]) -> Any:
+    return update(_TABLE).where(_TABLE.c.key.in_(keys), _TABLE.c.count > 0).values(count=_TABLE.c.count - 1)
 
 
 def _count_one(key: str, rate: Rate, now: datetime) -> Any:

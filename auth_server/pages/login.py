@@ -6,6 +6,7 @@ from flask import Blueprint, Flask, Response, redirect, render_template, request
 
 from auth_server.accounts import sign_in, users
 from auth_server.accounts.sign_in import Attempt
+from auth_server.errors import Busy
 from auth_server.infra import events
 from auth_server.oauth import authorization_request
 from auth_server.oauth.authorization_request import AuthorizationRequest
@@ -35,12 +36,15 @@ def login() -> Response:
         if waiting:
             authorization_request.note_choice(waiting, here)
         return redirect(then, 303)  # type: ignore[return-value]
-    attempt = sign_in.by_password(
-        request.form.get("email", ""),
-        request.form.get("password", ""),
-        browser_digest=browser.digest(),
-        address=events.context().address,
-    )
+    try:
+        attempt = sign_in.by_password(
+            request.form.get("email", ""),
+            request.form.get("password", ""),
+            browser_digest=browser.digest(),
+            address=events.context().address,
+        )
+    except Busy as cause:
+        return _busy(then, waiting, cause)
     if attempt.user is None:
         return _failed(then, waiting, attempt)
     proved = sign_in.complete(attempt.user, amr=(sign_in.AMR_PASSWORD,), browser_digest=browser.digest())
@@ -57,6 +61,13 @@ def _failed(then: str, waiting: AuthorizationRequest | None, attempt: Attempt) -
         response.headers["Retry-After"] = str(attempt.retry_after_seconds)
         return response
     return _form(then, waiting, {"email": _("The e-mail or password is not right.")}, 401)
+
+
+def _busy(then: str, waiting: AuthorizationRequest | None, cause: Busy) -> Response:
+    text = _("Many people are signing in just now. Try again in a few seconds.")
+    response = _form(then, waiting, {"form": text}, 503)
+    response.headers["Retry-After"] = str(cause.retry_after_seconds)
+    return response
 
 
 def _form(then: str, waiting: AuthorizationRequest | None, errors: dict[str, str], status: int) -> Response:

@@ -11,7 +11,7 @@ from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
-from auth_server.errors import PageError
+from auth_server.errors import Busy, PageError
 from auth_server.infra import clock, events
 from auth_server.infra.events import Event, record
 from auth_server.web import browser, guards, i18n
@@ -24,6 +24,7 @@ def setup_errors(app: Flask) -> None:
     app.register_error_handler(PageError, page_error)
     app.register_error_handler(CSRFError, _forged)
     app.register_error_handler(RateLimitExceeded, _too_many)
+    app.register_error_handler(Busy, _busy)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(SQLAlchemyError, _database)
     app.register_error_handler(Exception, _crash)
@@ -74,6 +75,10 @@ def _forged(error: CSRFError) -> Response:
 def _too_many(error: RateLimitExceeded) -> Response:
     seconds = error.limit.limit.get_expiry() if error.limit else 60
     return page_error(PageError("rate_limited", 429, retry_after_seconds=seconds))
+
+
+def _busy(error: Busy) -> Response:
+    return page_error(PageError("busy", 503, retry_after_seconds=error.retry_after_seconds))
 
 
 def _http(error: HTTPException) -> Response:

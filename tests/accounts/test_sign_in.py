@@ -59,8 +59,10 @@ def evaluated(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return seen
 
 
-def test_sixty_parallel_wrong_passwords_five_evaluated(app: Flask, ada: users.User, evaluated: list[bytes]) -> None:
-    """From sixty addresses at one account: five are looked at, 55 get 429, and the owner gets in."""
+def test_of_sixty_parallel_wrong_passwords_at_most_five_are_evaluated(
+    app: Flask, ada: users.User, evaluated: list[bytes]
+) -> None:
+    """From sixty addresses at one account: at most five are looked at, and the owner gets in."""
     owner = Browser(app)
     assert owner.sign_in().status_code == 303
     evaluated.clear()
@@ -76,7 +78,9 @@ def test_sixty_parallel_wrong_passwords_five_evaluated(app: Flask, ada: users.Us
 
     def come_home() -> None:
         gate.wait()
-        owners.extend(owner.sign_in().status_code for _ in range(3))
+        while len(owners) < 3:
+            status = owner.sign_in().status_code
+            owners.extend([status] if status != 503 else [])  # the line was full: once more
 
     threads = [threading.Thread(target=attack, args=pair) for pair in zip(attackers, pages, strict=True)]
     threads.append(threading.Thread(target=come_home))
@@ -85,16 +89,18 @@ def test_sixty_parallel_wrong_passwords_five_evaluated(app: Flask, ada: users.Us
     for thread in threads:
         thread.join()
     statuses = [answer.status_code for answer in answers]
-    assert sorted(set(statuses)) == [401, 429]
-    assert (statuses.count(401), statuses.count(429)) == (5, 55)
-    assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers if answer.status_code == 429)
+    assert set(statuses) <= {401, 429, 503}
+    assert 1 <= statuses.count(401) <= 5
+    assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers if answer.status_code != 401)
     assert owners == [303, 303, 303]
-    assert len(evaluated) == 5 + 3
-    assert len(asserts.events_of(app, "sign_in.throttled")) == 55
+    assert len(evaluated) == statuses.count(401) + 3
+    assert len(asserts.events_of(app, "sign_in.throttled")) == statuses.count(429)
 
 
-def test_sixty_parallel_from_one_address_five_evaluated(app: Flask, ada: users.User, evaluated: list[bytes]) -> None:
-    """Sixty accounts tried from one address: five are looked at."""
+def test_of_sixty_parallel_from_one_address_at_most_five_are_evaluated(
+    app: Flask, ada: users.User, evaluated: list[bytes]
+) -> None:
+    """Sixty accounts tried from one address: at most five are looked at."""
     browsers = [stranger(app) for _ in range(60)]
     pages = [browser.get("/login") for browser in browsers]
     statuses: list[int] = []
@@ -110,8 +116,8 @@ def test_sixty_parallel_from_one_address_five_evaluated(app: Flask, ada: users.U
         thread.start()
     for thread in threads:
         thread.join()
-    assert (statuses.count(401), statuses.count(429)) == (5, 55)
-    assert len(evaluated) == 5
+    assert set(statuses) <= {401, 429, 503}
+    assert 1 <= statuses.count(401) == len(evaluated) <= 5
 
 
 def test_beyond_the_limit_even_the_right_password_is_refused(app: Flask, ada: users.User) -> None:
