@@ -33,6 +33,11 @@ def at_once() -> int:
     return max(1, (cores - 1) // max(1, int(workers) if workers.isdigit() else 1))
 
 
+def places() -> int:
+    """Return how many may hash or wait in this process."""
+    return at_once() * (1 + WAITING)
+
+
 @contextmanager
 def in_line() -> Iterator[None]:
     """Take a place in the line for the block; raise `Busy` when there is none. What hashes within needs no other."""
@@ -71,5 +76,5 @@ def _give_way() -> None:
 
 
 _held = threading.local()
-_places = threading.BoundedSemaphore(at_once() * (1 + WAITING))
+_places = threading.BoundedSemaphore(places())
 _pool = ThreadPoolExecutor(at_once(), "password-hash", _give_way)

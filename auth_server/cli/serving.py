@@ -10,7 +10,8 @@ import click
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
-from auth_server import config, create_app, jobs
+from auth_server import config, create_app
+from auth_server.accounts import hashing
 from auth_server.cli import declared
 from auth_server.cli.declaration import BadFile
 from auth_server.cli.root import (
@@ -24,11 +25,15 @@ from auth_server.cli.root import (
     show,
     stop,
 )
-from auth_server.infra import schema, sealed_keys
+from auth_server.database import db
+from auth_server.infra import batch, schema, sealed_keys
 from auth_server.keys import keyring
 from auth_server.pages import setup as setup_pages
 
-_BLOCKING_THREADS = 4
+_THREADS_FOR_ANSWERS = 4
+"""Requests that a worker handles beside a full line of sign-ins."""
+_MOST_THREADS = 24
+"""Each holds a connection to the database at times; the pool has 30."""
 
 
 @click.command(epilog=example("serve --port 9000"))
@@ -45,7 +50,6 @@ def serve(host: str, port: int | None, workers: int) -> None:
     config.remember_issuer(settings)
     os.environ[config.PREFIX + "ISSUER"] = settings.issuer
     _greet(app, settings)
-    jobs.start(app)
     _run(host, port or _issuer_port(settings), workers)
 
 
@@ -117,6 +121,7 @@ def _greet(app: Flask, settings: config.Settings) -> None:
     """Say where the server is and what to do first."""
     with app.app_context():
         link = run_in_transaction(setup_pages.make_link)
+        db.engine.dispose()
     say("")
     say(f"  Issuer    {settings.issuer}")
     if link:
@@ -134,20 +139,22 @@ def _issuer_port(settings: config.Settings) -> int:
 
 
 def _run(host: str, port: int, workers: int) -> None:
+    """Supervise workers, which are forks of this process: what is imported is there and its memory is shared."""
     from granian import Granian
     from granian.constants import Interfaces
 
-    server = Granian(
+    os.environ["WEB_CONCURRENCY"] = str(workers)  # by which workers share the cores, see accounts.hashing
+    batch.flush_all()
+    Granian(
         "auth_server.wsgi:application",
         address=host,
         port=port,
         interface=Interfaces.WSGI,
         workers=workers,
-        blocking_threads=_BLOCKING_THREADS,
+        blocking_threads=min(_MOST_THREADS, hashing.places() + _THREADS_FOR_ANSWERS),
         backpressure=256,
         log_access=False,
         log_level="warning",
         respawn_failed_workers=True,
         workers_kill_timeout=10,
-    )
-    server.serve()
+    ).serve()

@@ -1,16 +1,17 @@
-"""Migrations: which revision the database has, which the program needs, and the way up (Alembic)."""
+"""Migrations: which revision the database has, which the program needs, and the way up (Alembic).
+
+Every start asks the first two, so they are answered without Alembic, which takes long to import: a migration's file
+name begins with its revision, and revisions count up.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
@@ -38,25 +39,34 @@ def is_current() -> bool:
 def revision() -> str | None:
     """Return the database's revision, or None before the first migration."""
     with database.engine().connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        return None if found is None else str(found)
 
 
 @lru_cache(maxsize=1)
-def needed_revision() -> str | None:
+def needed_revision() -> str:
     """Return the newest revision that this program knows."""
-    return ScriptDirectory.from_config(_alembic()).get_current_head()
+    return max(known_revisions())
+
+
+def known_revisions() -> frozenset[str]:
+    """Return the revisions of the shipped migrations."""
+    return frozenset(path.name.partition("_")[0] for path in (shipped("migrations") / "versions").glob("[0-9]*.py"))
 
 
 def check_not_newer() -> None:
     """Raise `SchemaTooNew` for a revision that this program does not know."""
     found = revision()
-    known = {script.revision for script in ScriptDirectory.from_config(_alembic()).walk_revisions()}
-    if found is not None and found not in known:
+    if found is not None and found not in known_revisions():
         raise SchemaTooNew(found)
 
 
 def upgrade(to: str = "head") -> None:
     """Migrate up, on an engine of its own: foreign keys must be off while SQLite rebuilds tables."""
+    from alembic import command
+
     alembic = _alembic()
     alembic.attributes["url"] = config.current().database_url
     command.upgrade(alembic, to)
@@ -64,6 +74,8 @@ def upgrade(to: str = "head") -> None:
 
 def downgrade(to: str) -> None:
     """Migrate down to a revision; `base` empties the database."""
+    from alembic import command
+
     alembic = _alembic()
     alembic.attributes["url"] = config.current().database_url
     command.downgrade(alembic, to)
@@ -105,7 +117,9 @@ def migration_engine(url: str) -> object:
     return engine
 
 
-def _alembic() -> Config:
+def _alembic() -> Any:
+    from alembic.config import Config
+
     found = Config()
     found.set_main_option("script_location", str(shipped("migrations")).replace("%", "%%"))
     return found
