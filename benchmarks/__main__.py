@@ -5,79 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import sys
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks import baseline, load, quoted, servers
-from benchmarks.grounds import BaselineGround, Ground, OurGround
+from benchmarks import baseline, compare, goals, servers
+from benchmarks.grounds import BaselineGround, OurGround
 from benchmarks.rows import ROWS, Row
-
-_WARM_UP_SECONDS = 0.3
-_MOST_FOREIGN_LOAD = 0.15
-
-
-@dataclass
-class Target:
-    """One server under load, and for each row its samples."""
-
-    name: str
-    server: servers.Server
-    ground: Ground
-    samples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-
-    def measure(self, row: Row, seconds: float) -> None:
-        """Take one sample: rate, latencies, processor time, and what others did on the server's core meanwhile."""
-        source = row.source(self.ground, seconds)
-        core = servers.cores()
-        used, busy = self.server.cpu_seconds(), servers.busy_seconds(core[0]) if core else 0.0
-        sample = load.run(self.server.port, source, seconds)
-        used = self.server.cpu_seconds() - used
-        busy = servers.busy_seconds(core[0]) - busy if core else used
-        done = max(1, len(sample.latencies))
-        in_order = sorted(sample.latencies) or [0.0]
-        self.samples.setdefault(row.name, []).append(
-            {
-                "rate": sample.rate,
-                "cpu_us": used / done * 1e6,
-                "p50_ms": in_order[len(in_order) // 2] * 1e3,
-                "p99_ms": in_order[int(len(in_order) * 0.99)] * 1e3,
-                "requests": len(sample.latencies),
-                "errors": sample.errors,
-                "first_error": sample.first_error,
-                "others": max(0.0, busy - used) / sample.seconds if sample.seconds else 0.0,
-            }
-        )
-
-    def warm_up(self, row: Row) -> None:
-        """Look at one answer, then let caches and connections settle."""
-        source = row.source(self.ground, _WARM_UP_SECONDS)
-        status, body = load.once(self.server.port, source.following() or b"")
-        if status != 200 or source.marker not in body:
-            raise RuntimeError(f"{self.name}, {row.name}: {status} {body[:300].decode('latin-1')}")
-        row.check(body)
-        if source.answered:
-            source.answered(body)
-        load.run(self.server.port, source, _WARM_UP_SECONDS)
-
-    def result(self, row: Row) -> dict[str, Any]:
-        """Return medians over the undisturbed samples, or over all where there are none; errors of all."""
-        samples = self.samples[row.name]
-        calm = [sample for sample in samples if sample["others"] <= _MOST_FOREIGN_LOAD] or samples
-        columns = ("rate", "cpu_us", "p50_ms", "p99_ms", "others")
-        rates = [sample["rate"] for sample in calm]
-        return {
-            **{name: statistics.median(sample[name] for sample in calm) for name in columns},
-            "rate_range": [min(rates), max(rates)],
-            "samples": [len(calm), len(samples)],
-            "requests": sum(sample["requests"] for sample in samples),
-            "errors": sum(sample["errors"] for sample in samples),
-            "first_error": next((sample["first_error"] for sample in samples if sample["errors"]), ""),
-        }
+from benchmarks.targets import Target, measure
 
 
 def start_targets(stack: ExitStack, folder: Path, database_url: str | None) -> list[Target]:
@@ -102,28 +39,8 @@ def start_targets(stack: ExitStack, folder: Path, database_url: str | None) -> l
     ]
 
 
-def measure(targets: list[Target], rows: list[Row], rounds: int, seconds: float) -> None:
-    """Visit every row in turn, at each server after the other; who is first changes from round to round."""
-    if chosen := servers.cores():
-        os.sched_setaffinity(0, {chosen[1]})
-    for row in rows:
-        for target in targets:
-            target.warm_up(row)
-    for number in range(rounds):
-        for row in rows:
-            _tell(f"round {number + 1} of {rounds}: {row.name}")
-            for target in targets if number % 2 == 0 else reversed(targets):
-                target.measure(row, seconds)
-    _tell("")
-
-
-def _tell(what: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r\033[K{what}", end="", file=sys.stderr, flush=True)
-
-
 def report(rows: list[Row], found: dict[str, dict[str, Any]]) -> None:
-    """Print what was measured, then what was measured elsewhere."""
+    """Print what was measured."""
     print(
         "Measured now: medians; CPU of the server's processes; others: foreign load on its core; base: the baseline\n"
     )
@@ -144,11 +61,9 @@ def report(rows: list[Row], found: dict[str, dict[str, Any]]) -> None:
         for name, result in found[row.name].items():
             if result["errors"]:
                 print(f"ERRORS in {row.name} at {name}: {result['errors']}, the first: {result['first_error']}")
-    quoted.report({name: about["auth-server"]["rate"] for name, about in found.items()}, _baseline_rates(found))
-
-
-def _baseline_rates(found: dict[str, dict[str, Any]]) -> dict[str, float]:
-    return {name: about["baseline"]["rate"] for name, about in found.items()}
+    for row in rows:
+        rates = {name: about["rate"] for name, about in found[row.name].items()}
+        print("\n".join(f"{row.name:16}{verdict}" for verdict in goals.verdicts(row.name, rates)))
 
 
 def _ratio(one: float, other: float) -> str:
@@ -171,6 +86,12 @@ def run(options: argparse.Namespace) -> int:
     return int(any(result["errors"] for about in found.values() for result in about.values()))
 
 
+def run_peers(options: argparse.Namespace) -> int:
+    """Measure ours, the baseline and the peers; return 1 when any answer was an error."""
+    with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder, ExitStack() as stack:
+        return compare.run(options, start_targets(stack, Path(folder), None), stack, Path(folder))
+
+
 def run_start(options: argparse.Namespace) -> int:
     """Measure cold start and idle memory."""
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
@@ -183,21 +104,22 @@ def run_start(options: argparse.Namespace) -> int:
     print(f"the same on an empty folder, once   {found['first_start_seconds']:6.2f} s")
     print(f"idle memory (PSS), the worker       {found['worker_megabytes']:6.1f} MB   ({spans['worker_megabytes']})")
     print(f"and its supervisor                  {found['supervisor_megabytes']:6.1f} MB")
-    print(quoted.START)
+    print(goals.START)
     return 0
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("rows", "start"), default="rows")
+    parser.add_argument("what", nargs="?", choices=("rows", "start", "peers"), default="rows")
     parser.add_argument("--only", action="append", choices=[row.name for row in ROWS], help="one row; may be repeated")
     parser.add_argument("--seconds", type=float, default=2.0, help="length of a sample (2)")
     parser.add_argument("--rounds", type=int, default=4, help="samples of each row (4)")
     parser.add_argument("--times", type=int, default=5, help="starts to take the median of (5)")
     parser.add_argument("--database", help="SQLAlchemy URL of an empty PostgreSQL database; otherwise SQLite")
+    parser.add_argument("--peer", action="append", help="one peer; may be repeated")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_args()
-    return run_start(options) if options.what == "start" else run(options)
+    return {"rows": run, "start": run_start, "peers": run_peers}[options.what](options)
 
 
 if __name__ == "__main__":

@@ -84,7 +84,11 @@ class Server:
             except OSError:
                 pass
             time.sleep(0.005)
-        raise RuntimeError(f"the server did not start:\n{self._log.read_text(errors='replace')[-2000:]}")
+        raise RuntimeError(f"the server did not start:\n{self.log_tail()}")
+
+    def log_tail(self) -> str:
+        """Return the end of what it printed."""
+        return self._log.read_text(errors="replace")[-2000:]
 
     def stop(self) -> None:
         self._process.send_signal(signal.SIGTERM)

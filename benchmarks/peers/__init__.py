@@ -1,0 +1,1 @@
+"""Other servers, installed from their registries and run beside ours: the same clients, person and token formats."""
