@@ -181,6 +181,8 @@ class Work:
 
     def run(self, form: Form, parameters: Any) -> Any:
         """Run a prepared statement and return the driver's cursor; raise `DBAPIError`."""
+        if self._connection is not None and _is_in_transaction(self._driver):
+            return self._run(form, parameters)  # what was begun is not repeated
         return self._try(lambda _connection: self._run(form, parameters))
 
     def _try(self, act: Callable[[Connection], Any]) -> Any:

@@ -22,18 +22,19 @@ class Form:
 
     sql: str
     is_write: bool
-    _names: tuple[str, ...] | None
-    """Names in the order of their places, or None where the driver takes them by name."""
+    _by_name: bool
+    _slots: tuple[tuple[str, Convert | None], ...]
+    """The parameters in the order of their places, each with what converts it."""
     _constants: Mapping[str, Any]
-    _binders: tuple[tuple[str, Convert], ...]
     _readers: tuple[tuple[int, Convert], ...]
 
     def parameters(self, given: Mapping[str, Any]) -> Any:
         """Return the parameters as the driver wants them."""
-        values = {**self._constants, **given}
-        for name, bind in self._binders:
-            values[name] = bind(values[name])
-        return values if self._names is None else [values[name] for name in self._names]
+        if self._constants:
+            given = {**self._constants, **given}
+        if self._by_name:
+            return {name: bind(given[name]) if bind else given[name] for name, bind in self._slots}
+        return [bind(given[name]) if bind else given[name] for name, bind in self._slots]
 
     def row(self, raw: Any) -> list[Any]:
         """Return a row's values in the order of the selected columns."""
@@ -59,9 +60,8 @@ class Prepared:
 
     def _compile(self, dialect: Dialect) -> Form:
         compiled: Any = self.statement.compile(dialect=dialect, column_keys=self._columns())
-        binders = [
-            (name, bind.type.dialect_impl(dialect).bind_processor(dialect)) for name, bind in compiled.binds.items()
-        ]
+        kinds = {name: bind.type.dialect_impl(dialect) for name, bind in compiled.binds.items()}
+        binders = {name: kind.bind_processor(dialect) for name, kind in kinds.items()}
         readers = []
         if isinstance(self.statement, Select):
             types = [column.type.dialect_impl(dialect) for column in self.statement.selected_columns]
@@ -69,9 +69,9 @@ class Prepared:
         return Form(
             compiled.string,
             not isinstance(self.statement, Select),
-            tuple(compiled.positiontup) if compiled.positional else None,
+            not compiled.positional,
+            tuple((name, binders[name]) for name in (compiled.positiontup if compiled.positional else binders)),
             {name: bind.value for name, bind in compiled.binds.items() if not bind.required},
-            tuple((name, bind) for name, bind in binders if bind),
             tuple((place, read) for place, read in readers if read),
         )
 

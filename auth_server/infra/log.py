@@ -54,6 +54,7 @@ def setup_log(settings: Settings, stream: TextIO = sys.stderr) -> None:
     ours.handlers[:] = [handler]
     ours.setLevel(settings.log_level.upper())
     ours.propagate = False
+    logging.logProcesses = logging.logThreads = logging.logMultiprocessing = False  # no line says them
     keep_authlib_quiet()
 
 

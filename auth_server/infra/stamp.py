@@ -38,23 +38,31 @@ _ALL = select(_TABLE.c.name, _TABLE.c.version)
 
 
 class _Versions:
-    """The stamps as this process saw them last: one look serves every cache."""
+    """The stamps as this process saw them last: one look serves every cache.
+
+    `seen` is another object after each look that found something new, so that a cache compares identities.
+    """
 
     def __init__(self) -> None:
-        self._seen: dict[str, int] = {}
-        self._engine: Engine | None = None
+        self.seen: dict[str, int] = {}
+        self.engine: Engine | None = None
         self._look_at = 0.0
 
-    def of(self, name: str) -> tuple[Engine | None, int]:
-        """Return which state of which database counts, at most half a second old."""
-        if time.monotonic() >= self._look_at or self._engine is not database.engine():
-            self._seen = {row.name: row.version for row in database.execute(_ALL)}
-            self._engine = database.engine()
-            self._look_at = time.monotonic() + _LOOK_AGAIN_AFTER_SECONDS
-        return self._engine, self._seen.get(name, 0)
+    def now(self) -> dict[str, int]:
+        """Return the state of the database in use, at most half a second old."""
+        if time.monotonic() >= self._look_at or self.engine is not database.engine():
+            self._look()
+        return self.seen
 
     def look_again(self) -> None:
         self._look_at = 0.0
+
+    def _look(self) -> None:
+        engine = database.engine()
+        found = {row.name: row.version for row in database.execute(_ALL)}
+        if found != self.seen or engine is not self.engine:
+            self.seen, self.engine = found, engine
+        self._look_at = time.monotonic() + _LOOK_AGAIN_AFTER_SECONDS
 
 
 _versions = _Versions()
@@ -67,15 +75,17 @@ class Cache(Generic[V]):
         self._name = name
         self._load = load
         self._entries: dict[str, V | None] = {}
+        self._seen: dict[str, int] | None = None
         self._version: tuple[Engine | None, int] | None = None
 
     def get(self, key: str) -> V | None:
         """Return the value, at most a second old, or None."""
-        if self._name in database.notes().get(_BUMPED, ()):
+        notes = database.notes()
+        if notes and self._name in notes.get(_BUMPED, ()):
             return self._load(key)  # this transaction changes such things: see its own writes, keep nothing of them
-        version = _versions.of(self._name)
-        if version != self._version:
-            self._entries, self._version = {}, version
+        seen = _versions.now()
+        if seen is not self._seen:
+            self._take(seen)
         entries = self._entries
         value = entries.get(key, _ABSENT)
         if value is _ABSENT:
@@ -95,8 +105,12 @@ class Cache(Generic[V]):
 
     def forget(self) -> None:
         """Drop everything this process holds."""
-        self._entries, self._version = {}, None
+        self._entries, self._seen, self._version = {}, None, None
         _versions.look_again()
+
+    def _take(self, seen: dict[str, int]) -> None:
+        """Start anew with nothing held: something has changed, of this kind or of another."""
+        self._entries, self._seen = {}, seen
 
     def _forget_after_commit(self, bumped: set[str]) -> None:
         bumped.discard(self._name)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -16,9 +17,10 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_der_private_key,
 )
-from joserfc import jws, jwt
+from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, JWKRegistry, OKPKey, RSAKey
+from joserfc.util import urlsafe_b64encode
 
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
 _LONGEST_TOKEN = 16_384
@@ -26,6 +28,7 @@ _LONGEST_TOKEN = 16_384
 jws.JWSRegistry.algorithms["EdDSA"].security_warning = None
 # Deeply nested JSON ends in a RecursionError.
 _MALFORMED = (JoseError, ValueError, TypeError, RecursionError)
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _REGISTRIES = {alg: jws.JWSRegistry(algorithms=[alg]) for alg in ALGORITHMS}
 
 NativeKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
@@ -99,8 +102,15 @@ def import_public(jwk: dict[str, Any]) -> Key:
 
 def sign(claims: dict[str, Any], key: Key, typ: str = "JWT") -> str:
     """Return a compact JWS over the claims, with `kid`, `alg` and `typ` in its header."""
-    header = {"alg": key.alg, "kid": key.kid, "typ": typ}
-    return jwt.encode(header, claims, key.jwk, registry=_REGISTRIES[key.alg])
+    signed = _header_segment(key.alg, key.kid, typ) + b"." + urlsafe_b64encode(_encode(claims).encode())
+    signature = jws.JWSRegistry.algorithms[key.alg].sign(signed, key.jwk)
+    return (signed + b"." + urlsafe_b64encode(signature)).decode()
+
+
+@lru_cache(maxsize=64)
+def _header_segment(alg: str, kid: str, typ: str) -> bytes:
+    """Return the first segment of a compact JWS (RFC 7515 §7.1): a key's is the same each time."""
+    return urlsafe_b64encode(_encode({"alg": alg, "kid": kid, "typ": typ}).encode())
 
 
 @dataclass(frozen=True)
