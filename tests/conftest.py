@@ -30,6 +30,7 @@ from tests.support.browser import Browser
 from tests.support.live import Server
 from tests.support.rp import RelyingParty
 
+MakeServer = Callable[..., Server]
 CACHES: tuple[stamp.Cache[Any], ...] = (apis._cache, clients._cache, keyring._cache, roles._cache, sealed_keys._cache)
 ISSUER = "http://localhost:8421"
 SECRET_KEY = "tests-only-0123456789-abcdefghijklmnopqrstuvwxyz"

@@ -108,7 +108,7 @@ def delete_client(client: Client) -> None:
 def end_all_tokens() -> int:
     """End every family and refuse every access token issued until now; return how many families."""
     ended = _end_families("all_revoked", _FAMILY.c.id.is_not(None))
-    revocations.add(revocations.EVERYTHING, ["*"])
+    revocations.add(revocations.EVERYTHING, [revocations.ALL])
     return len(ended)
 
 

@@ -19,6 +19,8 @@ from auth_server.infra import clock
 from auth_server.prepared import Prepared
 
 JTI, FAMILY, CLIENT, EVERYTHING = "jti", "family", "client", "all"
+ALL = "*"
+"""The one value of EVERYTHING: with it, each part of the question names a whole key."""
 LONGEST_TOKEN_LIFE = timedelta(hours=1, minutes=5)
 
 
@@ -44,7 +46,7 @@ COVERING = (
                 _TABLE.c.value == bindparam("client_id"),
                 _TABLE.c.before >= bindparam("issued"),
             ),
-            and_(_TABLE.c.kind == EVERYTHING, _TABLE.c.before >= bindparam("issued")),
+            and_(_TABLE.c.kind == EVERYTHING, _TABLE.c.value == ALL, _TABLE.c.before >= bindparam("issued")),
         )
     )
     .exists()
