@@ -22,7 +22,19 @@ from typing import Any
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import BigInteger, Connection, CursorResult, Engine, Executable, MetaData, Table, event
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    CursorResult,
+    Engine,
+    Executable,
+    MetaData,
+    Table,
+    delete,
+    event,
+    select,
+    tuple_,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect, make_url
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
@@ -39,6 +51,7 @@ NAMING_CONVENTION = {
     "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
+MOST_DELETED = 1000
 _RESTED_SECONDS = 2.0
 _CHECKPOINT = "wal_autocheckpoint=4000"  # pages, 16 MB: each checkpoint copies the same hot pages again
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -294,6 +307,17 @@ def run(statement: Prepared, parameters: Mapping[str, Any]) -> int:
     form = statement.form(engine().dialect)
     count: int = own.run(form, form.parameters(parameters)).rowcount
     return count
+
+
+def delete_some(table: Any, *conditions: Any) -> int:
+    """Delete at most `MOST_DELETED` of the rows that meet the conditions; return how many went.
+
+    Whoever prunes repeats it, with a commit in between: nobody waits long for the lock, however much there is to do.
+    """
+    columns = list(table.primary_key.columns)
+    some = select(*columns).where(*conditions).limit(MOST_DELETED)
+    which = columns[0] if len(columns) == 1 else tuple_(*columns)
+    return execute(delete(table).where(which.in_(some))).rowcount
 
 
 def has_written() -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 
 from flask import Flask
@@ -14,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from auth_server import config
 from auth_server.accounts import sessions
-from auth_server.database import db
+from auth_server.database import MOST_DELETED, db
 from auth_server.infra import audit, events, limits, once
 from auth_server.keys import keyring
 from auth_server.oauth import authorization_request
@@ -22,6 +23,7 @@ from auth_server.tokens import opaque, revocations, store
 from auth_server.values import Rate
 
 log = logging.getLogger("auth_server.jobs")
+_MOST_TURNS = 1000
 _ONE_RUN = Rate(1, timedelta(minutes=1))
 
 
@@ -40,9 +42,18 @@ def run_due() -> bool:
         opaque.prune,
         revocations.prune,
     ):
-        prune()
-    audit.prune(settings.audit_retention)
+        _until_nothing_is_left(prune)
+    _until_nothing_is_left(lambda: audit.prune(settings.audit_retention))
     return True
+
+
+def _until_nothing_is_left(prune: Callable[[], int]) -> None:
+    """Delete in small transactions, between which others get their turn; the rest waits for the next run."""
+    for _turn in range(_MOST_TURNS):
+        count = prune()
+        db.session.commit()
+        if count < MOST_DELETED:
+            return
 
 
 def start(app: Flask) -> threading.Event:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 from flask import Flask
+from sqlalchemy import event
 
 from auth_server import jobs
 from auth_server.accounts import users
 from auth_server.database import db
-from auth_server.infra import events
+from auth_server.infra import clock, events
 from auth_server.keys import keyring
 from auth_server.pages import recover
+from auth_server.tokens.opaque import OpaqueAccessToken
 from tests.support import asserts, factories
 from tests.support.browser import Browser
 from tests.support.database import dump
@@ -104,3 +107,24 @@ def test_keys_rotate_by_themselves(app: Flask, in_a_while: Travel) -> None:
     factories.within(app, jobs.run_due)
     assert states() == ["current", "next", "retired"]
     assert {row.actor_kind for row in asserts.events_of(app, "keys.rotated")} == {"job"}
+
+
+def test_much_is_pruned_in_small_transactions(app: Flask) -> None:
+    """Ten thousand expired tokens go in one run, a thousand at a time: nobody waits long for the lock."""
+    long_ago = clock.now() - timedelta(days=1)
+    rows = [{"digest": f"d{number}", "claims": {}, "expires_at": long_ago} for number in range(10_000)]
+    table = OpaqueAccessToken.__table__
+    factories.within(app, lambda: db.session.execute(table.insert(), rows))
+    sizes: list[int] = []
+
+    def note(_connection: Any, cursor: Any, statement: str, *_more: Any) -> None:
+        if statement.startswith("DELETE FROM opaque_access_token"):
+            sizes.append(cursor.rowcount)
+
+    with app.app_context():
+        engine = db.engine
+    event.listen(engine, "after_cursor_execute", note)
+    assert factories.within(app, jobs.run_due) is True
+    event.remove(engine, "after_cursor_execute", note)
+    assert sizes == [1000] * 10 + [0]
+    assert asserts.rows(app)["opaque_access_token"] == []

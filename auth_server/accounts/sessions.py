@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, ForeignKey, String, delete, or_, select, update
+from sqlalchemy import JSON, Boolean, ForeignKey, String, and_, delete, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_server import config, database
@@ -149,8 +149,9 @@ def delete_rows(*, session_id: str | None = None, user_id: str | None = None, bu
 def prune() -> int:
     """Delete sessions that have expired; return how many. Their families live on."""
     now = clock.now()
-    gone = delete(TABLE).where(~TABLE.c.id.in_(select(TABLE.c.id).where(*_alive(now))))
-    return database.execute(gone).rowcount
+    settings = config.current()
+    unseen = TABLE.c.last_seen_at <= now - min(settings.session_idle_ttl, settings.remember_ttl)
+    return database.delete_some(TABLE, unseen, ~and_(*_alive(now)))
 
 
 def _alive(now: datetime) -> tuple[Any, ...]:

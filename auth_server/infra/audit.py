@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Connection, Index, Integer, String, delete
+from sqlalchemy import JSON, BigInteger, Connection, Index, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_server import database
@@ -72,4 +72,4 @@ def _row(entry: dict[str, Any], data: dict[str, object]) -> dict[str, Any]:
 
 def prune(retention: timedelta) -> int:
     """Delete events older than `retention`; return how many."""
-    return database.execute(delete(_TABLE).where(_TABLE.c.at <= clock.now() - retention)).rowcount
+    return database.delete_some(_TABLE, _TABLE.c.at <= clock.now() - retention)

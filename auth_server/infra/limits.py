@@ -82,7 +82,7 @@ def clear(key: str) -> None:
 
 def prune() -> int:
     """Delete buckets whose window has passed; return how many."""
-    return database.execute(delete(_TABLE).where(_TABLE.c.resets_at <= clock.now())).rowcount
+    return database.delete_some(_TABLE, _TABLE.c.resets_at <= clock.now())
 
 
 def _one_less(keys: Sequence[str]) -> Any:

@@ -61,7 +61,7 @@ def revoke(purpose: str, subject: str) -> None:
 
 def prune() -> int:
     """Delete expired secrets; return how many."""
-    return database.execute(delete(_TABLE).where(_TABLE.c.expires_at <= clock.now())).rowcount
+    return database.delete_some(_TABLE, _TABLE.c.expires_at <= clock.now())
 
 
 def _is_live(purpose: str, presented: str) -> tuple[Any, ...]:

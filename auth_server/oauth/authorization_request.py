@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from flask import request
-from sqlalchemy import JSON, String, delete, or_, select, update
+from sqlalchemy import JSON, String, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 from werkzeug.datastructures import MultiDict
 
@@ -173,7 +173,7 @@ def restart_url(params: Params) -> str:
 
 def prune() -> int:
     """Delete requests that nobody can go on with; return how many."""
-    return database.execute(delete(_TABLE).where(_TABLE.c.expires_at <= clock.now() - _KEPT_FOR_RESTART)).rowcount
+    return database.delete_some(_TABLE, _TABLE.c.expires_at <= clock.now() - _KEPT_FOR_RESTART)
 
 
 def _row(flow: str, browser_digest: str) -> Any:

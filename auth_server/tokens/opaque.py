@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, String, bindparam, delete, select
+from sqlalchemy import JSON, String, bindparam, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_server import database
@@ -45,4 +45,4 @@ def find(presented: str) -> dict[str, Any] | None:
 
 def prune() -> int:
     """Delete expired tokens; return how many."""
-    return database.execute(delete(_TABLE).where(_TABLE.c.expires_at <= clock.now())).rowcount
+    return database.delete_some(_TABLE, _TABLE.c.expires_at <= clock.now())

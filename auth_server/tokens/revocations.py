@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import String, and_, bindparam, delete, or_, select
+from sqlalchemy import String, and_, bindparam, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_server import database
@@ -86,4 +86,4 @@ def named_in(claims: Mapping[str, Any]) -> dict[str, Any]:
 
 def prune() -> int:
     """Delete entries whose tokens have all expired; return how many."""
-    return database.execute(delete(_TABLE).where(_TABLE.c.expires_at <= clock.now())).rowcount
+    return database.delete_some(_TABLE, _TABLE.c.expires_at <= clock.now())

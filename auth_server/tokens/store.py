@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from auth_server import database
 from auth_server.accounts import sessions, users
@@ -255,10 +255,7 @@ def families_of(user_id: str) -> list[tuple[Family, datetime]]:
 
 def prune() -> int:
     """Delete what nobody can present any more; return how many families went."""
-    now = clock.now()
-    unborn = (_FAMILY.c.created_at <= now - timedelta(hours=2)) & _LAST_USED.is_(None)
-    gone = delete(_FAMILY).where((_FAMILY.c.expires_at <= now - timedelta(hours=2)) | unborn)
-    return database.execute(gone).rowcount
+    return database.delete_some(_FAMILY, _FAMILY.c.expires_at <= clock.now() - timedelta(hours=2))
 
 
 def _insert_refresh_token(
