@@ -19,6 +19,7 @@ from auth_server.errors import RefusedInput
 from auth_server.infra import clock, crypto, stamp
 from auth_server.infra.batch import Batch
 from auth_server.infra.events import Event, record
+from auth_server.prepared import Prepared
 
 SHORTEST_CHOSEN_SECRET = 32
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._~:/-]{1,255}\Z")
@@ -50,6 +51,11 @@ class ClientSecretRow(Base):
 
 _CLIENT: Any = ClientRow.__table__
 _SECRET: Any = ClientSecretRow.__table__
+_FIND = Prepared(
+    select(_CLIENT.c.client_id, _CLIENT.c.details, _CLIENT.c.created_at, _CLIENT.c.disabled_at).where(
+        _CLIENT.c.client_id == bindparam("which")
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -267,12 +273,13 @@ def _loaded(client_id: str) -> Client:
 
 
 def _load(client_id: str) -> Client | None:
-    row = database.execute(select(_CLIENT).where(_CLIENT.c.client_id == client_id)).first()
-    return None if row is None else _value(row, secrets_of(client_id))
+    row = database.first(_FIND, {"which": client_id})
+    return None if row is None else _value(*row, secrets=secrets_of(client_id))
 
 
-def _value(row: Any, secrets: tuple[Secret, ...]) -> Client:
-    details = row.details
+def _value(
+    client_id: str, details: Any, created_at: datetime, disabled_at: datetime | None, *, secrets: tuple[Secret, ...]
+) -> Client:
     settings = config.current()
 
     def seconds(name: str) -> timedelta | None:
@@ -281,14 +288,14 @@ def _value(row: Any, secrets: tuple[Secret, ...]) -> Client:
     grace = seconds("refresh_token_grace")
     is_public = details.get("token_endpoint_auth_method") == "none"
     return Client(
-        client_id=row.client_id,
-        name=details.get("client_name") or row.client_id,
+        client_id=client_id,
+        name=details.get("client_name") or client_id,
         redirect_uris=tuple(details.get("redirect_uris", ())),
         grant_types=frozenset(details.get("grant_types", ())),
         scopes=tuple(details.get("scope", "").split()),
         auth_method=details.get("token_endpoint_auth_method"),
         secrets=secrets,
-        is_disabled=row.disabled_at is not None,
+        is_disabled=disabled_at is not None,
         is_native=details.get("application_type") == "native",
         first_party=details.get("first_party", False),
         require_pkce=is_public or details.get("require_pkce", details.get("profile") != "oidc"),
@@ -301,7 +308,7 @@ def _value(row: Any, secrets: tuple[Secret, ...]) -> Client:
         refresh_token_idle_ttl=seconds("refresh_token_idle_ttl") or settings.refresh_token_idle_ttl,
         refresh_token_grace=settings.refresh_token_grace if grace is None else grace,
         details=details,
-        created_at=row.created_at,
+        created_at=created_at,
     )
 
 

@@ -1,7 +1,8 @@
 """Rows that need not be written at once: collected in this process and written together within a second.
 
-A kill loses at most the last second's; a stop writes them. While the database cannot be written they wait, up to a
-bound; beyond it `add` says no, and the caller writes its row itself and hears of the fault.
+A kill loses at most the last second's; a stop writes them. Under a flood whoever brings the thousandth row writes
+them all. While the database cannot be written they wait, up to a bound; beyond it `add` says no, and the caller writes
+its row itself and hears of the fault.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ log = logging.getLogger("auth_server.batch")
 Row = dict[str, Any]
 
 _WAIT_SECONDS = 0.9
+_ENOUGH = 1000
 _MOST_WAITING = 10_000
 _MOST_AT_ONCE = 500
 """Rows in one transaction: other writers wait for it."""
@@ -43,6 +45,7 @@ class Batch:
         self._lock = threading.Lock()
         self._waiting: list[tuple[Engine, Row]] = []
         self._timer: threading.Timer | None = None
+        self._has_failed = False
         _all.append(self)
 
     def add(self, row: Row) -> bool:
@@ -53,17 +56,24 @@ class Batch:
             self._waiting.append((database.engine(), row))
             if self._timer is None:
                 self._start()
+            is_due = len(self._waiting) >= _ENOUGH and not self._has_failed
+        if is_due:
+            self.flush()
         return True
 
     def flush(self) -> None:
         """Write now what waits; what cannot be written waits on."""
         with self._lock:
             waiting, self._waiting = self._waiting, []
-            self._timer = None
+            timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
         for start in range(0, len(waiting), _MOST_AT_ONCE):
             try:
                 self._write_together(waiting[start : start + _MOST_AT_ONCE])
+                self._has_failed = False
             except SQLAlchemyError:
+                self._has_failed = True
                 self._keep(waiting[start:])
                 return
 

@@ -55,11 +55,18 @@ def until(condition: Any) -> None:
 
 def test_rows_are_written_by_themselves_in_order(shelf: Shelf) -> None:
     """Nobody has to ask; what came together goes together, at most 500 in a transaction."""
-    assert all(shelf.batch.add(row) for row in numbered(1200))
+    assert all(shelf.batch.add(row) for row in numbered(700))
     assert shelf.rows == []
-    until(lambda: len(shelf.rows) == 1200)
-    assert shelf.rows == numbered(1200)
-    assert shelf.sizes == [500, 500, 200]
+    until(lambda: len(shelf.rows) == 700)
+    assert shelf.rows == numbered(700)
+    assert shelf.sizes == [500, 200]
+
+
+def test_a_flood_writes_for_itself(shelf: Shelf) -> None:
+    """Whoever brings the thousandth row writes them all: never more than that wait."""
+    assert all(shelf.batch.add(row) for row in numbered(5000))
+    assert shelf.rows == numbered(5000)
+    assert shelf.batch._waiting == []
 
 
 def test_rows_wait_while_the_database_is_away(shelf: Shelf) -> None:
@@ -87,6 +94,7 @@ def test_so_many_wait_and_no_more(shelf: Shelf) -> None:
 
 def test_what_finds_no_room_is_written_at_once(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     """The audit loses nothing when the batch is full: the request writes its own row."""
+    batch.flush_all()
     monkeypatch.setattr(batch, "_MOST_WAITING", 0)
     client, secret = factories.service(app)
     fields = {"grant_type": "client_credentials"}
