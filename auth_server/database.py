@@ -12,8 +12,6 @@ is called by both says `execute`, which takes whichever is there.
 
 from __future__ import annotations
 
-import sqlite3
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -37,11 +35,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect, make_url
-from sqlalchemy.exc import DBAPIError, InvalidatePoolError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
-from auth_server import config
+from auth_server import config, connections
 from auth_server.prepared import Form, Prepared
 
 NAMING_CONVENTION = {
@@ -52,16 +50,7 @@ NAMING_CONVENTION = {
     "pk": "pk_%(table_name)s",
 }
 MOST_DELETED = 1000
-_RESTED_SECONDS = 2.0
-_CHECKPOINT = "wal_autocheckpoint=4000"  # pages, 16 MB: each checkpoint copies the same hot pages again
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_COMMON_OPTIONS = {
-    "pool_size": 10,
-    "max_overflow": 20,
-    "hide_parameters": True,  # an error's text must not carry what was stored
-    "execution_options": {"preserve_rowcount": True},  # INSERT … ON CONFLICT answers by its row count too
-}
-_WRITES = frozenset({"INSERT", "UPDATE", "DELETE", "CREATE", "ALTER ", "DROP T", "DROP I"})
 
 
 class Base(DeclarativeBase):
@@ -86,8 +75,6 @@ class Moment(TypeDecorator[datetime]):
 db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
 
 
-_BEGIN = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "BEGIN"}
-
 watchers: list[Callable[[str], None]] = []
 """Called with each statement that runs past SQLAlchemy's own events: for tests that count statements or break them."""
 _engine: Engine | None = None
@@ -99,14 +86,16 @@ def setup_database(app: Flask, settings: config.Settings) -> None:
     url = make_url(settings.database_url)
     on_sqlite = url.get_backend_name() == "sqlite"
     app.config["SQLALCHEMY_DATABASE_URI"] = url
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = _sqlite_options() if on_sqlite else _postgresql_options()
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = (
+        connections.sqlite_options() if on_sqlite else connections.postgresql_options()
+    )
     db.init_app(app)
     with app.app_context():
         _engine = db.engine
     if on_sqlite:
-        prepare_sqlite(_engine)
+        connections.prepare_sqlite(_engine)
     else:
-        _prepare_postgresql(_engine)
+        connections.prepare_postgresql(_engine)
 
 
 def engine() -> Engine:
@@ -114,66 +103,6 @@ def engine() -> Engine:
     if _engine is None:
         raise LookupError("no database yet: create_app() first")
     return _engine
-
-
-def _sqlite_options() -> dict[str, Any]:
-    return {**_COMMON_OPTIONS, "connect_args": {"timeout": 5, "check_same_thread": False}}
-
-
-def _postgresql_options() -> dict[str, Any]:
-    bounds = "-c lock_timeout=5000 -c statement_timeout=10000 -c idle_in_transaction_session_timeout=60000"
-    return {
-        **_COMMON_OPTIONS,
-        "pool_recycle": 1800,
-        "pool_timeout": 5,
-        "connect_args": {"connect_timeout": 5, "options": bounds, "autocommit": True},
-    }
-
-
-def prepare_sqlite(engine: Engine) -> None:
-    """Give each SQLite connection WAL, foreign keys and the lazy `BEGIN IMMEDIATE`."""
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = None  # the driver must not start transactions of its own
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY", _CHECKPOINT):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "before_cursor_execute")
-    def begin_before_the_first_write(
-        connection: Connection, cursor: sqlite3.Cursor, statement: str, *_: object
-    ) -> None:
-        if statement[:6].upper() in _WRITES and not cursor.connection.in_transaction:
-            cursor.execute(_BEGIN["sqlite"])
-
-
-def _prepare_postgresql(engine: Engine) -> None:
-    """Begin at the first write, and ask a connection that has rested whether it still lives."""
-
-    @event.listens_for(engine, "before_cursor_execute")
-    def begin_before_the_first_write(connection: Connection, cursor: Any, statement: str, *_: object) -> None:
-        if statement[:6].upper() in _WRITES and not _is_in_transaction(cursor.connection):
-            cursor.execute(_BEGIN["postgresql"])
-
-    @event.listens_for(engine, "checkin")
-    def remember(_connection: Any, record: Any) -> None:
-        record.info["rested_since"] = time.monotonic()
-
-    @event.listens_for(engine, "checkout")
-    def ask_the_rested(connection: Any, record: Any, _proxy: Any) -> None:
-        if time.monotonic() - record.info.get("rested_since", 0.0) < _RESTED_SECONDS:
-            return  # a ping before every request would cost a round trip each
-        try:
-            connection.execute("SELECT 1")
-        except Exception as cause:
-            raise InvalidatePoolError from cause
-
-
-def _is_in_transaction(driver: Any) -> bool:
-    """Tell whether the driver's connection has begun a transaction, which only a write does."""
-    if isinstance(driver, sqlite3.Connection):
-        return driver.in_transaction
-    return bool(driver.info.transaction_status)  # psycopg: 0 is idle
 
 
 class Work:
@@ -194,7 +123,7 @@ class Work:
 
     def run(self, form: Form, parameters: Any) -> Any:
         """Run a prepared statement and return the driver's cursor; raise `DBAPIError`."""
-        if self._connection is not None and _is_in_transaction(self._driver):
+        if self._connection is not None and connections.is_in_transaction(self._driver):
             return self._run(form, parameters)  # what was begun is not repeated
         return self._try(lambda _connection: self._run(form, parameters))
 
@@ -213,8 +142,8 @@ class Work:
     def _run(self, form: Form, parameters: Any) -> Any:
         cursor = self._driver.cursor()
         try:
-            if form.is_write and not _is_in_transaction(self._driver):
-                cursor.execute(_BEGIN[engine().dialect.name])
+            if form.is_write and not connections.is_in_transaction(self._driver):
+                cursor.execute(connections.BEGIN[engine().dialect.name])
             for watch in watchers:
                 watch(form.sql)
             cursor.execute(form.sql, parameters)
@@ -239,7 +168,7 @@ class Work:
 
     def has_written(self) -> bool:
         """Tell whether a transaction is open: there is something that a commit would keep."""
-        return self._driver is not None and _is_in_transaction(self._driver)
+        return self._driver is not None and connections.is_in_transaction(self._driver)
 
     def commit(self) -> None:
         if self._connection is not None:
@@ -325,7 +254,9 @@ def has_written() -> bool:
     own = _work.get()
     if own is not None:
         return own.has_written()
-    return bool(db.session.registry.has()) and _is_in_transaction(db.session.connection().connection.dbapi_connection)
+    return bool(db.session.registry.has()) and connections.is_in_transaction(
+        db.session.connection().connection.dbapi_connection
+    )
 
 
 def notes() -> dict[str, Any]:

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks import baseline, compare, goals, servers
+from benchmarks import baseline, compare, goals, loads, servers
 from benchmarks.grounds import BaselineGround, OurGround
 from benchmarks.rows import ROWS, Row
 from benchmarks.targets import Target, measure
@@ -108,18 +108,29 @@ def run_start(options: argparse.Namespace) -> int:
     return 0
 
 
+_RUNS = {
+    "rows": run,
+    "start": run_start,
+    "peers": run_peers,
+    "workers": loads.run_workers,
+    "flood": loads.run_flood,
+    "growth": loads.run_growth,
+}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("rows", "start", "peers"), default="rows")
+    parser.add_argument("what", nargs="?", choices=tuple(_RUNS), default="rows")
     parser.add_argument("--only", action="append", choices=[row.name for row in ROWS], help="one row; may be repeated")
     parser.add_argument("--seconds", type=float, default=2.0, help="length of a sample (2)")
     parser.add_argument("--rounds", type=int, default=4, help="samples of each row (4)")
     parser.add_argument("--times", type=int, default=5, help="starts to take the median of (5)")
     parser.add_argument("--database", help="SQLAlchemy URL of an empty PostgreSQL database; otherwise SQLite")
+    parser.add_argument("--sizes", type=int, action="append", help="a size for `growth`; may be repeated")
     parser.add_argument("--peer", action="append", help="one peer; may be repeated")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_args()
-    return {"rows": run, "start": run_start, "peers": run_peers}[options.what](options)
+    return _RUNS[options.what](options)
 
 
 if __name__ == "__main__":

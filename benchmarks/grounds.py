@@ -10,15 +10,18 @@ import base64
 import hashlib
 import secrets
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+from sqlalchemy import text
+
 from auth_server import config, create_app
-from auth_server.access import apis, policy
+from auth_server.access import apis, policy, roles
 from auth_server.accounts import sessions, sign_in, users
 from auth_server.clients import client as clients
 from auth_server.database import db
-from auth_server.infra import crypto, events
+from auth_server.infra import clock, crypto, events
 from auth_server.tokens import store
 from benchmarks import baseline
 
@@ -29,6 +32,7 @@ CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest())
 PERSON = "openid profile email offline_access"
 OPAQUE, ES256, RS256 = "opaque", "es256", "rs256"
 """Scopes of three APIs; each decides the form of the access token. With none of them it is a JWT with RS256."""
+_FILLED_AT_ONCE = 20_000
 _APP: dict[str, Any] = {"redirect_uris": [REDIRECT_URI], "scope": f"{PERSON} {OPAQUE}"}
 _SERVICE: dict[str, Any] = {"grant_types": ["client_credentials"], "scope": f"{OPAQUE} {ES256} {RS256}"}
 
@@ -57,6 +61,14 @@ class OurGround:
     def refresh_tokens(self, scope: str, count: int) -> list[str]:
         return self._in_transaction(lambda: [self._new_refresh_token(scope) for _ in range(count)])
 
+    def fill(self, count: int) -> None:
+        """Put in so many families with a refresh token, opaque tokens and events, and a tenth as many people."""
+        for start in range(0, count, _FILLED_AT_ONCE):
+            numbers = range(start, min(count, start + _FILLED_AT_ONCE))
+            self._in_transaction(lambda numbers=numbers: [db.session.execute(*part) for part in _crowd(numbers)])
+        with self._app.app_context(), db.engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("ANALYZE"))
+
     def _in_transaction(self, act: Callable[[], Any]) -> Any:
         with self._app.app_context():
             events.begin(events.Context(actor_kind="job", actor="benchmark"))
@@ -71,6 +83,7 @@ class OurGround:
             clients.create(metadata, client_id=client_id, secret_digest=crypto.digest(SECRET))
         user = users.create("ada@example.org", "Ada Lovelace", verified=True)
         db.session.flush()
+        roles.put(user.id, [roles.ADMINISTRATOR])  # without an administrator every page leads to the set-up
         self._session, _handle = sessions.start(
             user.id,
             amr=[sign_in.AMR_PASSWORD],
@@ -101,6 +114,30 @@ class OurGround:
         assert client is not None
         assert family is not None
         return store.new_refresh_token(family, client.refresh_token_idle_ttl)
+
+
+def _crowd(numbers: range) -> list[tuple[Any, list[dict[str, Any]]]]:
+    """Return an INSERT and its rows for each table; keys are as random as real ones."""
+    tables, now = db.metadata.tables, clock.now()
+    later, fresh = now + timedelta(days=30), [secrets.token_hex(32) for _ in numbers]
+    people = [{"id": f"u{n}", "email": f"{n}@x", "email_key": f"{n}@x", "name": "P"} for n in numbers if n % 10 == 0]
+    about_people = {"email_verified": True, "claims": {}, "created_at": now, "updated_at": now}
+    grant = {"client_id": APP, "session_id": "s", "scope": PERSON, "resources": [], "offline": True, "amr": []}
+    family = {**grant, "auth_time": now, "acr": "aal1", "created_at": now, "expires_at": later}
+    token = {"created_at": now, "expires_at": later, "window_count": 0}
+    event = {"event": "token.issued", "at": now, "result": "success", "actor_kind": "person", "actor": "", "reason": ""}
+    event |= {"client_id": APP, "session": "", "family": "", "address": "", "request_id": ""}
+    claims = {"sub": "u", "client_id": APP, "jti": "j", "scope": PERSON}
+    return [
+        (tables["user_account"].insert(), [{**row, **about_people} for row in people]),
+        (tables["family"].insert(), [{"id": key[:36], "user_id": f"u{key[:5]}", **family} for key in fresh]),
+        (tables["refresh_token"].insert(), [{"digest": key, "family_id": key[:36], **token} for key in fresh]),
+        (
+            tables["opaque_access_token"].insert(),
+            [{"digest": key, "claims": claims, "expires_at": later} for key in fresh],
+        ),
+        (tables["audit_event"].insert(), [{"subject": key[:36], **event} for key in fresh]),
+    ]
 
 
 class BaselineGround:

@@ -52,8 +52,8 @@ def initialise(environ: dict[str, str]) -> None:
     subprocess.run([sys.executable, "-c", _SERVE, "init"], env=environ, check=True, capture_output=True)
 
 
-def serve_command(port: int) -> list[str]:
-    return [sys.executable, "-c", _SERVE, "serve", "--port", str(port), "--workers", "1"]
+def serve_command(port: int, workers: int = 1) -> list[str]:
+    return [sys.executable, "-c", _SERVE, "serve", "--port", str(port), "--workers", str(workers)]
 
 
 def free_port() -> int:

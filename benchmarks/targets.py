@@ -82,9 +82,9 @@ class Target:
         }
 
 
-def measure(targets: list[Target], rows: list[Row], rounds: int, seconds: float) -> None:
+def measure(targets: list[Target], rows: list[Row], rounds: int, seconds: float, *, pinned: bool = True) -> None:
     """Visit every row in turn, at each server after the other; who is first changes from round to round."""
-    if chosen := servers.cores():
+    if pinned and (chosen := servers.cores()):
         os.sched_setaffinity(0, {chosen[1]})
     for row in rows:
         for target in targets:

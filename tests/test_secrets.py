@@ -126,7 +126,7 @@ def everything(app: Flask, seen: Seen) -> None:
 
 def provoke_errors(app: Flask, rp: RelyingParty, seen: Seen) -> None:
     """Errors that carry secrets in their requests: a failing database, a crash, forgeries, odd places."""
-    tokens = walk(rp, seen, scope="openid offline_access")
+    tokens = seen.note_tokens(rp.exchange(seen.note("code", rp.code(password=CHOSEN))).json)
     for at in ("before_cursor_execute", "commit"):
         with failing(app, at=at):
             assert rp.refresh(tokens["refresh_token"]).status_code == 503

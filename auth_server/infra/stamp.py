@@ -48,7 +48,7 @@ class _Versions:
         self.engine: Engine | None = None
         self._look_at = 0.0
 
-    def now(self) -> dict[str, int]:
+    def current(self) -> dict[str, int]:
         """Return the state of the database in use, at most half a second old."""
         if time.monotonic() >= self._look_at or self.engine is not database.engine():
             self._look()
@@ -83,7 +83,7 @@ class Cache(Generic[V]):
         notes = database.notes()
         if notes and self._name in notes.get(_BUMPED, ()):
             return self._load(key)  # this transaction changes such things: see its own writes, keep nothing of them
-        seen = _versions.now()
+        seen = _versions.current()
         if seen is not self._seen:
             self._take(seen)
         entries = self._entries
