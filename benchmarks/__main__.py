@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks import baseline, compare, goals, loads, servers
+from benchmarks import baseline, compare, failover, goals, loads, servers
 from benchmarks.grounds import BaselineGround, OurGround
 from benchmarks.rows import ROWS, Row
 from benchmarks.targets import Target, measure
@@ -115,6 +115,7 @@ _RUNS = {
     "workers": loads.run_workers,
     "flood": loads.run_flood,
     "growth": loads.run_growth,
+    "failover": failover.run_failover,
 }
 
 

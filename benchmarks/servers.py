@@ -98,6 +98,11 @@ class Server:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
+    def kill(self) -> None:
+        """Let the whole process group die at once, wherever it is."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
     def cpu_seconds(self) -> float:
         """Return the processor time of the whole process tree until now."""
         ticks = 0
