@@ -67,6 +67,7 @@ class Pair:
             "AUTH_SERVER_REDIS_URL": redis_url,
             "AUTH_SERVER_ENDPOINT_RATE_LIMIT": "100000 per minute",
             "AUTH_SERVER_TRUSTED_PROXIES": "127.0.0.1",
+            "AUTH_SERVER_REFRESH_TOKEN_GRACE": "10",  # whoever lost an answer asks again
         }
         self.environ = shared
         self._environs = [{**shared, "AUTH_SERVER_INSTANCE_PATH": str(folder / name)} for name in ("first", "second")]

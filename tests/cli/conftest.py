@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from auth_server import database
 from auth_server.cli.root import root
 from tests.conftest import SECRET_KEY
 
@@ -57,7 +58,9 @@ def run(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Run:
         monkeypatch.setenv(name, value)
 
     def run(*words: str, given: str = "", code: int = 0) -> Done:
+        before = database._engine
         result = CliRunner().invoke(root, list(words), input=given)
+        database._engine = before  # each command makes an application; the test goes on with its own
         done = Done(result.exit_code, result.stdout, result.stderr)
         assert done.code == code, (done, result.exception)
         return done

@@ -150,7 +150,7 @@ def test_an_unknown_link_is_refused(browser: Browser, token: str) -> None:
 
 
 def test_of_twenty_parallel_resets_one_wins(app: Flask, ben: users.User, ada: users.User) -> None:
-    """The password is the winner's, and the losers are told."""
+    """The password is the winner's, and the losers are told: at once, or, where the line was full, at the next try."""
     path = link(app, ben)
     browsers = [Browser(app) for _ in range(20)]
     pages = [browser.get(path) for browser in browsers]
@@ -159,7 +159,9 @@ def test_of_twenty_parallel_resets_one_wins(app: Flask, ben: users.User, ada: us
 
     def run(number: int) -> None:
         password = f"the new password of {number}"
-        status = browsers[number].submit(pages[number], path, password=password).status_code
+        status = 503
+        while status == 503:
+            status = browsers[number].submit(pages[number], path, password=password).status_code
         statuses.append(status)
         if status == 200:
             won.append(password)
