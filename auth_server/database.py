@@ -105,6 +105,11 @@ def engine() -> Engine:
     return _engine
 
 
+def has_one_writer() -> bool:
+    """Tell whether the database lets one transaction write at a time."""
+    return engine().dialect.name == "sqlite"
+
+
 class Work:
     """What one request of a machine does with the database: one connection, at most one transaction.
 

@@ -47,7 +47,7 @@ class Reservation:
 def reserve(keys: Sequence[str], rate: Rate | None) -> Reservation:
     """Count one try in every bucket, or in none when one is full. Commits at once; `rate` None means no limit.
 
-    The caller must not have written in this request (see `database.short_transaction`).
+    The caller must not have written in this request: this transaction is another one.
     """
     if rate is None:
         return Reservation(())

@@ -9,4 +9,4 @@ PATH = "/oauth/token"
 
 
 def setup_token(machines: Machines, server: Server) -> None:
-    machines.add(PATH, server.create_token_response, ("POST",), limited=True)
+    machines.add(PATH, server.create_token_response, ("POST",), limited=True, writes=True)

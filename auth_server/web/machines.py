@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import logging
 import secrets
+import threading
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
@@ -37,6 +39,9 @@ LARGEST_BODY = 64 * 1024
 MOST_FIELDS = 100
 LONGEST_QUERY = 16_384
 _CORS_CACHE_SECONDS = 3600
+_WRITERS = 2
+"""So many requests that write are worked on at once in a process on SQLite. It has one writer: those in a
+crowd around it poll for their turn and take the interpreter from one another, a tenth of the rate and a quarter of p99."""
 
 log = logging.getLogger("auth_server.web")
 
@@ -93,6 +98,7 @@ class _Endpoint:
     handle: Handler
     methods: tuple[str, ...]
     is_limited: bool
+    gate: AbstractContextManager[Any]
 
 
 class Machines:
@@ -103,10 +109,20 @@ class Machines:
         self._endpoints: dict[str, _Endpoint] = {}
         self._limit = limit
         self._common = (*_PROTECTION, *transport_security(settings))
+        self._writers_gate = threading.Semaphore(_WRITERS) if database.has_one_writer() else nullcontext()
 
-    def add(self, path: str, handler: Handler, methods: tuple[str, ...] = ("GET",), *, limited: bool = False) -> None:
-        """Mount an endpoint. `limited`: its refusals count against the caller's address."""
-        self._endpoints[path] = _Endpoint(handler, methods, limited)
+    def add(
+        self,
+        path: str,
+        handler: Handler,
+        methods: tuple[str, ...] = ("GET",),
+        *,
+        limited: bool = False,
+        writes: bool = False,
+    ) -> None:
+        """Mount an endpoint. `limited`: its refusals count against the caller's address; `writes`: most answers do."""
+        gate = self._writers_gate if writes else nullcontext()
+        self._endpoints[path] = _Endpoint(handler, methods, limited, gate)
 
     @property
     def routes(self) -> dict[str, tuple[str, ...]]:
@@ -142,7 +158,8 @@ class Machines:
         wait = self._limit.seconds_to_wait(address)
         if wait:
             return _wait(wait)
-        answer = _handle(endpoint.handle, request)
+        with endpoint.gate:
+            answer = _handle(endpoint.handle, request)
         if 400 <= answer.status < 500:
             self._limit.count(address)
         return answer
