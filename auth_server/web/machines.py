@@ -41,7 +41,7 @@ LONGEST_QUERY = 16_384
 _CORS_CACHE_SECONDS = 3600
 _WRITERS = 2
 """So many requests that write are worked on at once in a process on SQLite. It has one writer: those in a
-crowd around it poll for their turn and take the interpreter from one another, a tenth of the rate and a quarter of p99."""
+crowd poll for their turn and take the interpreter from one another: a tenth of the rate, a quarter more at p99."""
 
 log = logging.getLogger("auth_server.web")
 
