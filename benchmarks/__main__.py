@@ -11,10 +11,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks import baseline, compare, failover, goals, loads, servers
+from benchmarks import baseline, compare, failover, goals, limits, loads, servers
 from benchmarks.grounds import BaselineGround, OurGround
 from benchmarks.rows import ROWS, Row
-from benchmarks.targets import Target, measure
+from benchmarks.targets import Target, measure, results
 
 
 def start_targets(stack: ExitStack, folder: Path, database_url: str | None) -> list[Target]:
@@ -34,7 +34,7 @@ def start_targets(stack: ExitStack, folder: Path, database_url: str | None) -> l
         )
     )
     return [
-        Target("auth-server", ours, OurGround(ours.port, environ)),
+        Target("auth-server", ours, OurGround(ours.port, environ), frozenset(row.name for row in ROWS)),
         Target("baseline", smallest, BaselineGround(smallest.port, folder / "baseline.db")),
     ]
 
@@ -62,8 +62,7 @@ def report(rows: list[Row], found: dict[str, dict[str, Any]]) -> None:
             if result["errors"]:
                 print(f"ERRORS in {row.name} at {name}: {result['errors']}, the first: {result['first_error']}")
     for row in rows:
-        rates = {name: about["rate"] for name, about in found[row.name].items()}
-        print("\n".join(f"{row.name:16}{verdict}" for verdict in goals.verdicts(row.name, rates)))
+        print("\n".join(f"{row.name:16}{verdict}" for verdict in goals.verdicts(row.name, found)))
 
 
 def _ratio(one: float, other: float) -> str:
@@ -77,12 +76,14 @@ def run(options: argparse.Namespace) -> int:
         targets = start_targets(stack, Path(folder), options.database)
         if servers.cores() is None:
             print("NOT PINNED: fewer than two cores, so the load competes with the server", file=sys.stderr)
-        measure(targets, rows, options.rounds, options.seconds)
-        found = {row.name: {target.name: target.result(row) for target in targets} for row in rows}
+        measured = [limits.BARE, *rows]
+        measure(targets, measured, options.rounds, options.seconds)
+        found = results(targets, measured)
     if options.json:
         print(json.dumps({"seconds": options.seconds, "rounds": options.rounds, "rows": found}, indent=2))
     else:
         report(rows, found)
+        print("\n" + limits.line(found[limits.BARE.name]["baseline"], limits.signatures()))
     return int(any(result["errors"] for about in found.values() for result in about.values()))
 
 

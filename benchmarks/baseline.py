@@ -206,6 +206,10 @@ def _add_routes(app: Flask, server: AuthorizationServer, protector: ResourceProt
     def userinfo() -> Response:
         return jsonify(user_info(current_token.user, current_token.scope))
 
+    @app.get("/bare")
+    def bare() -> str:
+        return "a bare route"
+
     @app.get("/.well-known/openid-configuration")
     def metadata() -> Response:
         return jsonify(METADATA)

@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import sys
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,15 +16,19 @@ from urllib.parse import urlencode
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from joserfc.jwk import RSAKey
 
-from auth_server.keys import jose
-from benchmarks import baseline, goals, load, servers
+from benchmarks import baseline, goals, limits, load, servers
 from benchmarks.grounds import APP, CHALLENGE, REDIRECT_URI, SECRET, SERVICE
 from benchmarks.peers import installed
 from benchmarks.rows import ROWS, Row
-from benchmarks.targets import Target, measure
+from benchmarks.targets import Target, measure, results
 
-PATIENT_ROWS = tuple(goals.GOALS)
-"""What the peers can do with the same work; our own further rows are in the run without them."""
+_CANAILLE_ROWS = frozenset(
+    {"metadata", "jwks", "cc-opaque", "code-jwt", "refresh-jwt", "introspect-jwt", "userinfo-jwt"}
+)
+"""Its access tokens are JWTs where a person is behind them."""
+_DOT_ROWS = frozenset({"metadata", "jwks", "cc-opaque", "code", "refresh-openid", "introspect", "userinfo"})
+"""Its access tokens are always opaque."""
+_NODE_ROWS = frozenset(goals.GOALS)
 
 
 class MintingGround:
@@ -55,28 +58,35 @@ class Peer:
 
     command: Callable[[int], list[str]]
     told: Callable[[Path], dict[str, str]]
-    rows: frozenset[str] | None = None
+    rows: frozenset[str]
+
+
+def _keys(folder: Path) -> dict[str, str]:
+    return {"KEYS": str(folder / "set.json"), "PEM": str(folder / "key.pem")}
 
 
 def _node(store: str, address: Callable[[Path], str]) -> Peer:
     def told(folder: Path) -> dict[str, str]:
-        return {"STORE": store, "STORE_ADDRESS": address(folder), "KEYS": str(folder / "set.json")}
+        return {"STORE": store, "STORE_ADDRESS": address(folder), **_keys(folder)}
 
-    return Peer(lambda _port: ["node", str(installed.node_modules() / "oidc_provider.mjs")], told)
-
-
-_DOT_ROWS = frozenset({"metadata", "jwks", "cc-opaque", "code", "refresh-openid", "introspect", "userinfo"})
-"""Its access tokens are always opaque."""
+    return Peer(lambda _port: ["node", str(installed.node_modules() / "oidc_provider.mjs")], told, _NODE_ROWS)
 
 
-def _told_dot(folder: Path) -> dict[str, str]:
-    return {"STORE_ADDRESS": str(folder / "dot.db"), "PEM": str(folder / "key.pem")}
+def _told_python(name: str) -> Callable[[Path], dict[str, str]]:
+    def told(folder: Path) -> dict[str, str]:
+        return {"STORE_ADDRESS": str(folder / f"{name}.db"), **_keys(folder)}
+
+    return told
 
 
-def _dot(port: int) -> list[str]:
-    python = installed.python("dot_requirements.txt")
-    place = ["--chdir", str(installed.HERE), "--bind", f"127.0.0.1:{port}"]
-    return [str(python), "-m", "gunicorn", *place, "--worker-class", "gthread", "--threads", "4", "dot_app:application"]
+def _gunicorn(name: str) -> Callable[[int], list[str]]:
+    def command(port: int) -> list[str]:
+        python = installed.python(f"{name}_requirements.txt")
+        place = ["--chdir", str(installed.HERE), "--bind", f"127.0.0.1:{port}"]
+        threads = ["--worker-class", "gthread", "--threads", "4"]
+        return [str(python), "-m", "gunicorn", *place, *threads, f"{name}_app:application"]
+
+    return command
 
 
 def peers() -> dict[str, Peer]:
@@ -84,7 +94,8 @@ def peers() -> dict[str, Peer]:
     found = {
         "oidc-provider-mem": _node("memory", lambda _folder: ""),
         "oidc-provider": _node("sqlite", lambda folder: str(folder / "node.db")),
-        "DOT": Peer(_dot, _told_dot, _DOT_ROWS),
+        "DOT": Peer(_gunicorn("dot"), _told_python("dot"), _DOT_ROWS),
+        "canaille": Peer(_gunicorn("canaille"), _told_python("canaille"), _CANAILLE_ROWS),
     }
     redis_url = os.environ.get("AUTH_TEST_REDIS_URL")
     if redis_url:
@@ -128,33 +139,22 @@ def _write_keys(folder: Path) -> None:
 
 def run(options: argparse.Namespace, ours: list[Target], stack: ExitStack, folder: Path) -> int:
     """Measure the rows at every server; return 1 when any answer was an error."""
-    rows = [row for row in ROWS if row.name in (options.only or PATIENT_ROWS)]
     others, missing = start(stack, folder, options.peer)
+    wanted = options.only or {row.name for row in ROWS if any(other.does(row) for other in others)}
+    rows = [row for row in ROWS if row.name in wanted]
     targets = [*ours, *others]
-    measure(targets, rows, options.rounds, options.seconds)
-    found = {row.name: {target.name: target.result(row) for target in targets if target.does(row)} for row in rows}
-    limits = _limits()
+    measure(targets, [limits.BARE, *rows], options.rounds, options.seconds)
+    found = results(targets, [limits.BARE, *rows])
+    signatures = limits.signatures()
     if options.json:
-        print(json.dumps({"rows": found, "signatures_us": limits, "missing": missing}, indent=2))
+        print(json.dumps({"rows": found, "signatures_us": signatures, "missing": missing}, indent=2))
     else:
-        report(rows, found, limits, missing)
+        report(rows, found, missing)
+        print("\n" + limits.line(found[limits.BARE.name]["baseline"], signatures))
     return int(any(result["errors"] for about in found.values() for result in about.values()))
 
 
-def _limits() -> dict[str, float]:
-    """Measure what a signature alone takes, in microseconds: nothing that signs can be faster."""
-    claims = {"iss": "http://localhost", "sub": "x" * 36, "exp": 1, "iat": 1, "scope": "openid profile email"}
-    found = {}
-    for alg, count in (("RS256", 300), ("ES256", 2000)):
-        key = jose.Key("kid", alg, jose.wrap(jose.generate(alg)))
-        started = time.process_time()
-        for _ in range(count):
-            jose.sign(claims, key)
-        found[alg] = (time.process_time() - started) / count * 1e6
-    return found
-
-
-def report(rows: list[Row], found: dict[str, dict[str, Any]], limits: dict[str, float], missing: list[str]) -> None:
+def report(rows: list[Row], found: dict[str, dict[str, Any]], missing: list[str]) -> None:
     """Print each row: every server, our ratio to it, and whether floor and goal are reached."""
     print(
         f"{'row':16}{'server':22}{'req/s':>8}{'min-max':>16}{'CPU us':>8}{'p50':>7}{'p99 ms':>8}{'errors':>7}"
@@ -169,9 +169,7 @@ def report(rows: list[Row], found: dict[str, dict[str, Any]], limits: dict[str, 
                 f"{row.name:16}{name:22}{result['rate']:8,.0f}{f'{low:,.0f}-{high:,.0f}':>16}{result['cpu_us']:8,.0f}"
                 f"{result['p50_ms']:7.1f}{result['p99_ms']:8.1f}{result['errors']:7}{ratio}"
             )
-        rates = {name: result["rate"] for name, result in found[row.name].items()}
-        print("\n".join(f"{'':16}{verdict}" for verdict in goals.verdicts(row.name, rates)))
-    print("\nthe signature alone: " + ", ".join(f"{alg} {us:,.0f} us" for alg, us in limits.items()))
+        print("\n".join(f"{'':16}{verdict}" for verdict in goals.verdicts(row.name, found)))
     for row in rows:
         for name, result in found[row.name].items():
             if result["errors"]:

@@ -15,6 +15,8 @@ from benchmarks.load import Source
 _MOST_CODES_PER_SECOND = 1500
 _FAMILIES_PER_SECOND = 32
 """A family may be refreshed 120 times an hour, so this is enough for 3,840 requests/s."""
+_FEWEST_FAMILIES = 256
+"""Canaille cannot refresh one family twice within a second."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,11 @@ def _codes(scope: str) -> Callable[[Ground, float], Source]:
     return source
 
 
-def _chains(scope: str) -> Callable[[Ground, float], Source]:
+def _chains(scope: str, marker: bytes) -> Callable[[Ground, float], Source]:
     """Each answer's refresh token goes to the end of the queue: every family in turn."""
 
     def source(ground: Ground, seconds: float) -> Source:
-        waiting = deque(ground.refresh_tokens(scope, max(64, int(_FAMILIES_PER_SECOND * seconds))))
-        marker = b'"id_token"' if "openid" in scope else b'"refresh_token"'
+        waiting = deque(ground.refresh_tokens(scope, max(_FEWEST_FAMILIES, int(_FAMILIES_PER_SECOND * seconds))))
         return Source(
             lambda: _token_request(APP, grant_type="refresh_token", refresh_token=waiting.popleft()),
             marker,
@@ -112,9 +113,19 @@ ROWS = (
     Row("cc-opaque", "client_credentials, opaque", _service(OPAQUE), OPAQUE),
     Row("code", "code + PKCE: opaque + refresh + RS256 ID token", _codes(f"{PERSON} {OPAQUE}"), OPAQUE),
     Row("code-jwt", "code + PKCE: RS256 JWT + refresh + RS256 ID token", _codes(PERSON), "RS256"),
-    Row("refresh", "rotation: opaque + refresh", _chains(f"offline_access {OPAQUE}"), OPAQUE),
-    Row("refresh-openid", "rotation: opaque + refresh + RS256 ID token", _chains(f"{PERSON} {OPAQUE}"), OPAQUE),
-    Row("refresh-jwt", "rotation: RS256 JWT + refresh + RS256 ID token", _chains(PERSON), "RS256"),
+    Row("refresh", "rotation: opaque + refresh", _chains(f"offline_access {OPAQUE}", b'"refresh_token"'), OPAQUE),
+    Row(
+        "refresh-openid",
+        "rotation: opaque + refresh + RS256 ID token",
+        _chains(f"{PERSON} {OPAQUE}", b'"id_token"'),
+        OPAQUE,
+    ),
+    Row(  # Canaille gives no new ID token, so its absence is no error here
+        "refresh-jwt",
+        "rotation: RS256 JWT + refresh + RS256 ID token",
+        _chains(PERSON, b'"refresh_token"'),
+        "RS256",
+    ),
     Row("introspect", "introspection of an opaque token", _introspection(f"{PERSON} {OPAQUE}")),
     Row("introspect-jwt", "introspection of an RS256 JWT", _introspection(PERSON)),
     Row("userinfo", "userinfo with an opaque token", _userinfo(f"{PERSON} {OPAQUE}")),

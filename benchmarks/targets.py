@@ -23,9 +23,9 @@ class Target:
     name: str
     server: servers.Server
     ground: Ground
-    samples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     rows: frozenset[str] | None = None
     """The rows whose work it does in the same form; None: all."""
+    samples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def does(self, row: Row) -> bool:
         return self.rows is None or row.name in self.rows
@@ -98,6 +98,11 @@ def measure(targets: list[Target], rows: list[Row], rounds: int, seconds: float,
                 if target.does(row):
                     target.measure(row, seconds)
     _tell("")
+
+
+def results(targets: list[Target], rows: list[Row]) -> dict[str, dict[str, Any]]:
+    """Return for each row what each server that does it showed."""
+    return {row.name: {target.name: target.result(row) for target in targets if target.does(row)} for row in rows}
 
 
 def _tell(what: str) -> None:
