@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, PoolProxiedConnection, event
 from sqlalchemy.exc import InvalidatePoolError
 
 BEGIN = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "BEGIN"}
@@ -31,6 +32,7 @@ def postgresql_options() -> dict[str, Any]:
         **_COMMON_OPTIONS,
         "pool_recycle": 1800,
         "pool_timeout": 5,
+        "pool_reset_on_return": None,  # see `undo_what_is_open`
         "connect_args": {"connect_timeout": 5, "options": bounds, "autocommit": True},
     }
 
@@ -53,12 +55,17 @@ def prepare_sqlite(engine: Engine) -> None:
 
 
 def prepare_postgresql(engine: Engine) -> None:
-    """Begin at the first write, and ask a connection that has rested whether it still lives."""
+    """Begin at the first write, undo what was not committed, and ask whether a rested connection still lives."""
 
     @event.listens_for(engine, "before_cursor_execute")
     def begin_before_the_first_write(connection: Connection, cursor: Any, statement: str, *_: object) -> None:
         if statement[:6].upper() in _WRITES and not is_in_transaction(cursor.connection):
             cursor.execute(BEGIN["postgresql"])
+
+    @event.listens_for(engine, "reset")
+    def undo_what_is_open(connection: Any, _record: Any, _state: Any) -> None:
+        if is_in_transaction(connection):  # psycopg's own look takes longer, and most requests only read
+            connection.rollback()
 
     @event.listens_for(engine, "checkin")
     def remember(_connection: Any, record: Any) -> None:
@@ -72,6 +79,21 @@ def prepare_postgresql(engine: Engine) -> None:
             connection.execute("SELECT 1")
         except Exception as cause:
             raise InvalidatePoolError from cause
+
+
+def new_cursor(pooled: PoolProxiedConnection) -> Callable[[], Any]:
+    """Return what gives the cursor for a statement.
+
+    psycopg's holds only the last answer and takes longer to make than to use: a connection keeps one. SQLite's must be
+    a new one each time, because a SELECT that is not read to its end keeps its snapshot.
+    """
+    driver: Any = pooled.dbapi_connection
+    if isinstance(driver, sqlite3.Connection):
+        return driver.cursor
+    kept = pooled.info.get("cursor")
+    if kept is None:
+        kept = pooled.info["cursor"] = driver.cursor()
+    return lambda: kept
 
 
 def is_in_transaction(driver: Any) -> bool:

@@ -121,6 +121,7 @@ class Work:
         self.after_commit: list[Callable[[], None]] = []
         self._connection: Connection | None = None
         self._driver: Any = None
+        self._new_cursor: Any = None
 
     def execute(self, statement: Executable, parameters: Any) -> CursorResult[Any]:
         result: CursorResult[Any] = self._try(lambda connection: connection.execute(statement, parameters))
@@ -145,7 +146,7 @@ class Work:
         return act(self._connect())
 
     def _run(self, form: Form, parameters: Any) -> Any:
-        cursor = self._driver.cursor()
+        cursor = self._new_cursor()
         try:
             if form.is_write and not connections.is_in_transaction(self._driver):
                 cursor.execute(connections.BEGIN[engine().dialect.name])
@@ -193,7 +194,8 @@ class Work:
 
     def _connect(self) -> Connection:
         self._connection = engine().connect()
-        self._driver = self._connection.connection.dbapi_connection
+        pooled = self._connection.connection
+        self._driver, self._new_cursor = pooled.dbapi_connection, connections.new_cursor(pooled)
         return self._connection
 
 

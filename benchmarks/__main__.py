@@ -83,6 +83,9 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps({"seconds": options.seconds, "rounds": options.rounds, "rows": found}, indent=2))
     else:
         report(rows, found)
+        if options.database:
+            spent = ", ".join(f"{row.name} {found[row.name]['auth-server']['postgresql_us']:,.0f}" for row in rows)
+            print(f"\nPostgreSQL's own processor time per request, us: {spent}")
         print("\n" + limits.line(found[limits.BARE.name]["baseline"], limits.signatures()))
     return int(any(result["errors"] for about in found.values() for result in about.values()))
 

@@ -69,6 +69,15 @@ class OurGround:
         with self._app.app_context(), db.engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("ANALYZE"))
 
+    def database_megabytes(self) -> float:
+        """Return what the database takes on disk, indexes too."""
+        with self._app.app_context(), db.engine.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                pages, size = connection.execute(text("SELECT pg_database_size(current_database())")).scalar(), 1
+            else:
+                pages, size = (connection.execute(text(f"PRAGMA page_{part}")).scalar() for part in ("count", "size"))
+            return int(pages) * int(size) / 1e6
+
     def _in_transaction(self, act: Callable[[], Any]) -> Any:
         with self._app.app_context():
             events.begin(events.Context(actor_kind="job", actor="benchmark"))

@@ -60,13 +60,16 @@ def run_workers(options: argparse.Namespace) -> int:
 def run_growth(options: argparse.Namespace) -> int:
     """Measure rows with so many people, families, tokens and events already there."""
     found: dict[str, dict[str, Any]] = {}
-    rows = _rows(options, GROWTH_ROWS)
+    rows, megabytes = _rows(options, GROWTH_ROWS), {}
     for size in options.sizes or SIZES:
         with _ours(options) as target:
             target.ground.fill(size)
+            megabytes[f"{size:,}"] = target.ground.database_megabytes()
             measure([target], rows, options.rounds, options.seconds)
             for row in rows:
                 found.setdefault(row.name, {})[f"{size:,}"] = target.result(row)
+    if not options.json:
+        print("the database, MB: " + ", ".join(f"{rows} rows {size:,.0f}" for rows, size in megabytes.items()))
     return _report(options, found, "rows", next(iter(next(iter(found.values())))))
 
 

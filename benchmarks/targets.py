@@ -34,9 +34,11 @@ class Target:
         """Take one sample: rate, latencies, processor time, and what others did on the server's core meanwhile."""
         source = row.source(self.ground, seconds)
         core = servers.cores()
+        postgresql = servers.seconds_of("postgres")
         used, busy = self.server.cpu_seconds(), servers.busy_seconds(core[0]) if core else 0.0
         sample = load.run(self.server.port, source, seconds)
         used = self.server.cpu_seconds() - used
+        postgresql = servers.seconds_of("postgres") - postgresql
         busy = servers.busy_seconds(core[0]) - busy if core else used
         done = max(1, len(sample.latencies))
         in_order = sorted(sample.latencies) or [0.0]
@@ -44,6 +46,7 @@ class Target:
             {
                 "rate": sample.rate,
                 "cpu_us": used / done * 1e6,
+                "postgresql_us": postgresql / done * 1e6,
                 "p50_ms": in_order[len(in_order) // 2] * 1e3,
                 "p99_ms": in_order[int(len(in_order) * 0.99)] * 1e3,
                 "requests": len(sample.latencies),
@@ -70,7 +73,7 @@ class Target:
         """Return medians over the undisturbed samples, or over all where there are none; errors of all."""
         samples = self.samples[row.name]
         calm = [sample for sample in samples if sample["others"] <= _MOST_FOREIGN_LOAD] or samples
-        columns = ("rate", "cpu_us", "p50_ms", "p99_ms", "others")
+        columns = ("rate", "cpu_us", "postgresql_us", "p50_ms", "p99_ms", "others")
         rates = [sample["rate"] for sample in calm]
         return {
             **{name: statistics.median(sample[name] for sample in calm) for name in columns},

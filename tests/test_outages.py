@@ -1,16 +1,20 @@
-"""PostgreSQL or Redis goes away and comes back: nothing fails open, nothing needs a restart, nothing is a 500."""
+"""PostgreSQL or Redis goes away and comes back, the disk is full: nothing fails open, needs a restart or is a 500."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
 from werkzeug.test import TestResponse
 
+from auth_server.database import db
 from auth_server.values import Rate
 from tests.support import asserts, factories
 from tests.support.browser import Browser
@@ -60,6 +64,41 @@ def test_without_postgresql_everything_says_503_and_comes_back(postgresql: Proxy
     assert rp.userinfo(tokens["access_token"]).status_code == 200
     assert rp.refresh(tokens["refresh_token"]).status_code == 200
     assert rp.browser.get("/account").status_code == 200
+
+
+@contextmanager
+def full_disk(app: Flask) -> Iterator[None]:
+    """Let the database file grow no further."""
+
+    def limit(connection: Any, *_: object) -> None:
+        connection.execute(f"PRAGMA max_page_count={most}")
+
+    with app.app_context():
+        engine = db.engine
+        with engine.connect() as connection:
+            most = connection.execute(text("PRAGMA page_count")).scalar()
+    event.listen(engine, "checkout", limit)
+    try:
+        yield
+    finally:
+        event.remove(engine, "checkout", limit)
+        engine.dispose()
+
+
+@pytest.mark.sqlite_only
+def test_a_full_disk_gives_out_nothing_that_is_not_kept(app: Flask, rp: RelyingParty) -> None:
+    """What cannot be written is refused and undone: the very same refresh token works when there is room again."""
+    tokens = rp.tokens()
+    latest = tokens["refresh_token"]
+    with full_disk(app):
+        for _ in range(100):  # the last pages have some room
+            answer = rp.refresh(latest)
+            if answer.status_code != 200:
+                break
+            latest = answer.json["refresh_token"]
+        assert is_unavailable(answer)
+        assert rp.userinfo(tokens["access_token"]).status_code == 200
+    assert rp.refresh(latest).status_code == 200
 
 
 @pytest.mark.postgresql_only

@@ -15,7 +15,7 @@ from auth_server.accounts import users
 from auth_server.database import db
 from auth_server.infra import batch, stamp
 from auth_server.prepared import Prepared
-from auth_server.tokens import checking, opaque, revocations, store
+from auth_server.tokens import checking, revocations, store
 from tests.conftest import ON_POSTGRESQL
 from tests.support import factories
 from tests.support.browser import Browser
@@ -85,15 +85,15 @@ def test_code_and_refresh_need_four(rp: RelyingParty, scope: str) -> None:
     assert 3 <= len(of_refresh) <= 4, of_refresh
 
 
-@pytest.mark.parametrize(("scope", "most"), [("openid profile email", 1), ("openid email opaque", 2)])
-def test_a_check_needs_one_and_the_token_itself(rp: RelyingParty, scope: str, most: int) -> None:
-    """Revocation and person in one; an opaque token has to be found before."""
+@pytest.mark.parametrize("scope", ["openid profile email", "openid email opaque"])
+def test_a_check_needs_one(rp: RelyingParty, scope: str) -> None:
+    """The token, if it is opaque, with what refuses it and the person."""
     access_token = rp.tokens(scope=scope)["access_token"]
     with counted(rp.app) as of_userinfo:
         assert rp.userinfo(access_token).status_code == 200
     with counted(rp.app) as of_introspection:
         assert rp.introspect(access_token)["active"]
-    assert (len(of_userinfo), len(of_introspection)) == (most, most)
+    assert (len(of_userinfo), len(of_introspection)) == (1, 1)
 
 
 MANY = 1_000_000
@@ -104,9 +104,9 @@ HOT: dict[str, Prepared] = {
     "spend a code": store._SPEND_CODE,
     "find a refresh token": store._FIND_REFRESH,
     "rotate": store._ROTATE,
-    "find an opaque token": opaque._FIND,
     "check a service's token": revocations._IS_COVERED,
-    "check a person's token": checking._REVOCATION_AND_PERSON,
+    "check a person's token": checking._OF_JWT,
+    "check an opaque token": checking._OF_OPAQUE,
     "find a person": users._FIND_PERSON,
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +17,26 @@ from auth_server.keys import access_token, jose, keyring
 from auth_server.prepared import Prepared
 from auth_server.tokens import opaque, revocations
 
-_REVOCATION_AND_PERSON = Prepared(
-    select(revocations.COVERING, *users.PERSON_COLUMNS).where(users.TABLE.c.id == bindparam("sub"))
+_MICROSECONDS = 1_000_000
+"""`iat` counts seconds, a `Moment` counts these."""
+_OF_JWT = Prepared(select(revocations.COVERING, *users.PERSON_COLUMNS).where(users.TABLE.c.id == bindparam("sub")))
+"""Whether anything refuses it, and the person."""
+_CLAIM = opaque.TABLE.c.claims
+_OF_OPAQUE = Prepared(
+    select(
+        _CLAIM,
+        revocations.covering(
+            _CLAIM["jti"].as_string(),
+            _CLAIM["fam"].as_string(),
+            _CLAIM["client_id"].as_string(),
+            _CLAIM["iat"].as_integer() * _MICROSECONDS,
+        ),
+        *users.PERSON_COLUMNS,
+    )
+    .select_from(opaque.TABLE.outerjoin(users.TABLE, users.TABLE.c.id == _CLAIM["sub"].as_string()))
+    .where(*opaque.IS_PRESENTED)
 )
+"""The claims, and the same two."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +49,45 @@ class Live:
 
 def live(presented: str, audiences: Iterable[str] | None = None) -> Live | None:
     """Return a live access token of either form, or None; `audiences` None accepts any of ours."""
-    found = _jwt_claims(presented, audiences) if "." in presented else _opaque_claims(presented, audiences)
-    if found is None:
+    return _live_jwt(presented, audiences) if "." in presented else _live_opaque(presented, audiences)
+
+
+def _live_jwt(presented: str, audiences: Iterable[str] | None) -> Live | None:
+    claims = _jwt_claims(presented, audiences)
+    if claims is None or not _client_may_act(claims):
         return None
-    client = clients.find(found["client_id"])
-    if client is None or client.is_disabled:
+    if "fam" not in claims:
+        return None if revocations.covers(claims) else Live(claims, None)
+    row = database.first(_OF_JWT, {**revocations.named_in(claims), "sub": claims["sub"]})
+    return None if row is None else _unless_ended(claims, *row)
+
+
+def _live_opaque(presented: str, audiences: Iterable[str] | None) -> Live | None:
+    row = database.first(_OF_OPAQUE, opaque.presented_as(presented))
+    if row is None:
         return None
-    if "fam" not in found:
-        return None if revocations.covers(found) else Live(found, None)
-    row = database.first(_REVOCATION_AND_PERSON, {**revocations.named_in(found), "sub": found["sub"]})
-    if row is None or row[0]:
+    claims = row[0]
+    is_foreign = audiences is not None and not access_token.audience_of(claims) & set(audiences)
+    if is_foreign or not _client_may_act(claims):
         return None
-    person = users.person(row[1:])
-    return None if person.is_disabled else Live(found, person)
+    return _unless_ended(*row)
+
+
+def _client_may_act(claims: Mapping[str, Any]) -> bool:
+    client = clients.find(claims["client_id"])
+    return client is not None and not client.is_disabled
+
+
+def _unless_ended(claims: dict[str, Any], is_revoked: bool, *row: Any) -> Live | None:
+    """Return the token unless it is revoked, or its person is gone or disabled; a service's has none."""
+    if is_revoked:
+        return None
+    if "fam" not in claims:
+        return Live(claims, None)
+    if row[0] is None:  # the person was deleted
+        return None
+    person = users.person(row)
+    return None if person.is_disabled else Live(claims, person)
 
 
 def _jwt_claims(presented: str, audiences: Iterable[str] | None) -> dict[str, Any] | None:
@@ -58,10 +101,3 @@ def _jwt_claims(presented: str, audiences: Iterable[str] | None) -> dict[str, An
         )
     except jose.BadToken:
         return None
-
-
-def _opaque_claims(presented: str, audiences: Iterable[str] | None) -> dict[str, Any] | None:
-    found = opaque.find(presented)
-    if found is None or (audiences is not None and not access_token.audience_of(found) & set(audiences)):
-        return None
-    return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, String, bindparam, select
+from sqlalchemy import JSON, String, bindparam
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_server import database
@@ -24,11 +24,10 @@ class OpaqueAccessToken(Base):
     expires_at: Mapped[datetime] = mapped_column(Moment, index=True)
 
 
-_TABLE: Any = OpaqueAccessToken.__table__
-_INSERT = Prepared(_TABLE.insert())
-_FIND = Prepared(
-    select(_TABLE.c.claims).where(_TABLE.c.digest == bindparam("presented"), _TABLE.c.expires_at > bindparam("now"))
-)
+TABLE: Any = OpaqueAccessToken.__table__
+IS_PRESENTED = (TABLE.c.digest == bindparam("presented"), TABLE.c.expires_at > bindparam("now"))
+"""The conditions for one live token; `presented_as` gives their parameters."""
+_INSERT = Prepared(TABLE.insert())
 
 
 def add(raw_token: str, claims: Mapping[str, Any], expires_at: datetime) -> None:
@@ -37,12 +36,11 @@ def add(raw_token: str, claims: Mapping[str, Any], expires_at: datetime) -> None
     database.run(_INSERT, row)
 
 
-def find(presented: str) -> dict[str, Any] | None:
-    """Return the claims of a live token, or None."""
-    found = database.first(_FIND, {"presented": crypto.digest(presented), "now": clock.now()})
-    return None if found is None else dict(found[0])
+def presented_as(raw_token: str) -> dict[str, Any]:
+    """Return the parameters of `IS_PRESENTED`."""
+    return {"presented": crypto.digest(raw_token), "now": clock.now()}
 
 
 def prune() -> int:
     """Delete expired tokens; return how many."""
-    return database.delete_some(_TABLE, _TABLE.c.expires_at <= clock.now())
+    return database.delete_some(TABLE, TABLE.c.expires_at <= clock.now())

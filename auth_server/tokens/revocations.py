@@ -35,23 +35,30 @@ class Revocation(Base):
 
 
 _TABLE: Any = Revocation.__table__
-COVERING = (
-    select(_TABLE.c.kind)
-    .where(
-        or_(
-            and_(_TABLE.c.kind == JTI, _TABLE.c.value == bindparam("jti")),
-            and_(_TABLE.c.kind == FAMILY, _TABLE.c.value == bindparam("family")),
-            and_(
-                _TABLE.c.kind == CLIENT,
-                _TABLE.c.value == bindparam("client_id"),
-                _TABLE.c.before >= bindparam("issued"),
-            ),
-            and_(_TABLE.c.kind == EVERYTHING, _TABLE.c.value == ALL, _TABLE.c.before >= bindparam("issued")),
+
+
+def covering(jti: Any, family: Any, client_id: Any, issued: Any) -> Any:
+    """Return whether anything refuses a token, as a part of a statement; each is a parameter or a column of it.
+
+    A client-wide entry has only the token's whole seconds to compare: a token of the very second is refused too.
+    """
+    kind, value, before = _TABLE.c.kind, _TABLE.c.value, _TABLE.c.before
+    return (
+        select(kind)
+        .where(
+            or_(
+                and_(kind == JTI, value == jti),
+                and_(kind == FAMILY, value == family),
+                and_(kind == CLIENT, value == client_id, before >= issued),
+                and_(kind == EVERYTHING, value == ALL, before >= issued),
+            )
         )
+        .exists()
     )
-    .exists()
-)
-"""Whether anything refuses the token that `named_in` describes; to be asked alone or within another statement."""
+
+
+COVERING = covering(*(bindparam(name) for name in ("jti", "family", "client_id", "issued")))
+"""The same of the token that `named_in` describes."""
 _IS_COVERED = Prepared(select(COVERING))
 
 
@@ -72,10 +79,7 @@ def covers(claims: Mapping[str, Any]) -> bool:
 
 
 def named_in(claims: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters of `COVERING`.
-
-    A client-wide entry has only the token's whole seconds to compare: a token of the very second is refused too.
-    """
+    """Return the parameters of `COVERING`."""
     return {
         "jti": claims["jti"],
         "family": claims.get("fam", ""),
