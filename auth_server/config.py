@@ -51,7 +51,10 @@ class Settings:
         values.database_url, "", "SQLite file or PostgreSQL.", "postgresql+psycopg://auth:…@db/auth"
     )
     redis_url: str = setting(
-        values.text, "", "Shared cache and limits; the database stays the truth.", "redis://127.0.0.1:6379/0"
+        values.text,
+        "",
+        "Shares the limits of refused requests; the database stays the truth.",
+        "redis://127.0.0.1:6379/0",
     )
     secret_key: str = setting(values.secret, "", "Master secret; made once in the instance folder.")
     secret_key_previous: str = setting(values.secret, "", "Still opens what was sealed before a change of SECRET_KEY.")

@@ -38,6 +38,7 @@ def run_due() -> bool:
         once.prune,
         sessions.prune,
         authorization_request.prune,
+        store.prune_tokens,
         store.prune,
         opaque.prune,
         revocations.prune,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 from flask import Flask
-from sqlalchemy import event
+from sqlalchemy import event, select
 
 from auth_server import jobs
 from auth_server.accounts import users
@@ -16,6 +17,7 @@ from auth_server.database import db
 from auth_server.infra import clock, events
 from auth_server.keys import keyring
 from auth_server.pages import recover
+from auth_server.tokens.models import Family, RefreshToken
 from auth_server.tokens.opaque import OpaqueAccessToken
 from tests.support import asserts, factories
 from tests.support.browser import Browser
@@ -109,22 +111,44 @@ def test_keys_rotate_by_themselves(app: Flask, in_a_while: Travel) -> None:
     assert {row.actor_kind for row in asserts.events_of(app, "keys.rotated")} == {"job"}
 
 
+@contextmanager
+def deletions(app: Flask, table: str) -> Iterator[list[int]]:
+    """Collect how many rows each DELETE from a table takes."""
+    sizes: list[int] = []
+
+    def note(_connection: Any, cursor: Any, statement: str, *_more: Any) -> None:
+        if statement.split()[:3] == ["DELETE", "FROM", table]:
+            sizes.append(cursor.rowcount)
+
+    with app.app_context():
+        engine = db.engine
+    event.listen(engine, "after_cursor_execute", note)
+    yield sizes
+    event.remove(engine, "after_cursor_execute", note)
+
+
 def test_much_is_pruned_in_small_transactions(app: Flask) -> None:
     """Ten thousand expired tokens go in one run, a thousand at a time: nobody waits long for the lock."""
     long_ago = clock.now() - timedelta(days=1)
     rows = [{"digest": f"d{number}", "claims": {}, "expires_at": long_ago} for number in range(10_000)]
     table = OpaqueAccessToken.__table__
     factories.within(app, lambda: db.session.execute(table.insert(), rows))
-    sizes: list[int] = []
-
-    def note(_connection: Any, cursor: Any, statement: str, *_more: Any) -> None:
-        if statement.startswith("DELETE FROM opaque_access_token"):
-            sizes.append(cursor.rowcount)
-
-    with app.app_context():
-        engine = db.engine
-    event.listen(engine, "after_cursor_execute", note)
-    assert factories.within(app, jobs.run_due) is True
-    event.remove(engine, "after_cursor_execute", note)
+    with deletions(app, "opaque_access_token") as sizes:
+        assert factories.within(app, jobs.run_due) is True
     assert sizes == [1000] * 10 + [0]
     assert asserts.rows(app)["opaque_access_token"] == []
+
+
+def test_a_family_with_many_tokens_goes_bit_by_bit(app: Flask, rp: RelyingParty, in_a_while: Travel) -> None:
+    """The tokens first, a thousand at a time, then the family, so that nothing is left to go with it."""
+    rp.tokens()
+    family_id = factories.within(app, lambda: db.session.execute(select(Family.id)).scalar_one())
+    moments = {"created_at": clock.now(), "expires_at": clock.now(), "window_count": 0}
+    rows = [{"digest": f"d{number}", "family_id": family_id, **moments} for number in range(2_500)]
+    factories.within(app, lambda: db.session.execute(RefreshToken.__table__.insert(), rows))
+    in_a_while(timedelta(days=30, hours=3))
+    with deletions(app, "refresh_token") as of_tokens, deletions(app, "family") as of_families:
+        assert factories.within(app, jobs.run_due) is True
+    assert of_tokens == [1000, 1000, 501]
+    assert of_families == [1]
+    assert (asserts.rows(app)["family"], asserts.rows(app)["authorization_code"]) == ([], [])

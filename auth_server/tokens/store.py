@@ -253,9 +253,23 @@ def families_of(user_id: str) -> list[tuple[Family, datetime]]:
     return [(_family(row[:-1]), row.used) for row in database.execute(statement)]
 
 
+def prune_tokens() -> int:
+    """Delete refresh tokens of families that are over; return how many.
+
+    A month of an app that refreshes every few minutes leaves thousands, too many to go with their family at once.
+    """
+    over = select(_FAMILY.c.id).where(_is_over())
+    return database.delete_some(_REFRESH, _REFRESH.c.family_id.in_(over))
+
+
 def prune() -> int:
-    """Delete what nobody can present any more; return how many families went."""
-    return database.delete_some(_FAMILY, _FAMILY.c.expires_at <= clock.now() - timedelta(hours=2))
+    """Delete families that are over and whose refresh tokens are gone, with their codes; return how many."""
+    has_tokens = select(_REFRESH.c.digest).where(_REFRESH.c.family_id == _FAMILY.c.id).exists()
+    return database.delete_some(_FAMILY, _is_over(), ~has_tokens)
+
+
+def _is_over() -> Any:
+    return _FAMILY.c.expires_at <= clock.now() - timedelta(hours=2)
 
 
 def _insert_refresh_token(
