@@ -100,7 +100,10 @@ class Settings:
         values.whole_number(4, 16), 12, "Cost of password hashes; below 12 only on loopback.", "12"
     )
     mfa: str = setting(
-        values.one_of("off", "optional", not_yet=("required",)), "optional", "Second factor.", "optional"
+        values.one_of("off", "optional", not_yet=("required",)),
+        "optional",
+        "Second factor; `off`: neither asked for nor offered.",
+        "optional",
     )
     signup: str = setting(
         values.one_of("closed", not_yet=("open", "invite", "domain")), "closed", "Who may open an account.", "closed"

@@ -14,7 +14,7 @@ from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
 from auth_server import config
-from auth_server.accounts import sessions
+from auth_server.accounts import pending, sessions
 from auth_server.database import MOST_DELETED, db
 from auth_server.infra import audit, events, limits, once
 from auth_server.keys import keyring
@@ -37,6 +37,7 @@ def run_due() -> bool:
         limits.prune,
         once.prune,
         sessions.prune,
+        pending.prune,
         authorization_request.prune,
         store.prune_tokens,
         store.prune,

@@ -25,7 +25,7 @@ from auth_server.infra import schema
 from auth_server.pages import recover
 from tests import conftest
 from tests.conftest import BASE, ON_POSTGRESQL, SECRET_KEY
-from tests.support import factories
+from tests.support import authenticator, factories
 from tests.support.browser import Browser
 from tests.support.rp import RelyingParty
 
@@ -89,13 +89,18 @@ def populated(app: Flask, rp: RelyingParty) -> Flask:
     Browser(app).sign_in(password="wrong")
     grace = factories.person(app, "hopper@example.org")
     factories.within(app, lambda: recover.make_link(users.find(grace.id) or grace))
+    owner = Browser(app)
+    owner.sign_in(email="grace@example.org")
+    authenticator.set_up(owner)
+    owner.sign_out()
+    owner.sign_in(email="grace@example.org")
     empty = {name for name, count in counts(app).items() if not count}
     assert not empty, empty
     return app
 
 
-def test_a_populated_database_comes_down_one_step_and_up_again(populated: Flask) -> None:
-    """Each newer revision gives back what it took over: down to the first and up, with every row."""
+def test_a_populated_database_comes_down_one_step_and_up_again(populated: Flask, database_url: str) -> None:
+    """Down to the first revision and up: every row of every table that was there all the time; newer ones are empty."""
     before = counts(populated)
     with populated.app_context():
         db.engine.dispose()
@@ -103,10 +108,12 @@ def test_a_populated_database_comes_down_one_step_and_up_again(populated: Flask)
             schema.downgrade(revision)
             assert schema.revision() == revision
             db.engine.dispose()
+        oldest = tables(database_url)
         schema.upgrade()
         assert schema.is_current()
         db.engine.dispose()
-    assert counts(populated) == before
+    assert len(oldest) > 15
+    assert counts(populated) == {name: count if name in oldest else 0 for name, count in before.items()}
 
 
 def test_a_populated_database_goes_down_to_nothing_and_up_again(populated: Flask, database_url: str) -> None:

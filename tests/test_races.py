@@ -23,7 +23,8 @@ from auth_server.infra import events
 from auth_server.keys import jose, keyring
 from auth_server.tokens import ending, models
 from tests.conftest import process_settings
-from tests.support import asserts, factories
+from tests.support import asserts, authenticator, factories
+from tests.support.browser import Browser
 from tests.support.live import Server, command
 from tests.support.rp import answer_of
 from tests.support.site import Site, at_once, open_site
@@ -45,6 +46,30 @@ def make_site(
         return open_site(app, [start_server(refresh_token_grace=grace_seconds) for _ in range(count)])
 
     return make
+
+
+@pytest.mark.parametrize("method", ["app", "recovery"])
+def test_of_concurrent_uses_of_a_second_factor_one_succeeds(
+    app: Flask, ada: users.User, in_a_while: Callable[[timedelta], None], method: str
+) -> None:
+    """One code, ten browsers at once that know the password: one is in, nine are not."""
+    owner = Browser(app)
+    owner.sign_in()
+    phone, codes = authenticator.set_up(owner)
+    in_a_while(timedelta(seconds=31))
+    browsers = [Browser(app) for _ in range(10)]
+    places = [browser.sign_in().headers["Location"].replace("method=app", f"method={method}") for browser in browsers]
+    pages = [browser.get(place) for browser, place in zip(browsers, places, strict=True)]
+    code = phone.code() if method == "app" else codes[0]
+    answers = at_once(
+        *(
+            lambda browser=browser, page=page: browser.submit(page, "/login/mfa", code=code).status_code
+            for browser, page in zip(browsers, pages, strict=True)
+        )
+    )
+    assert answers.count(303) == 1
+    assert set(answers) <= {303, 401, 429}
+    assert sum(browser.get("/account").status_code == 200 for browser in browsers) == 1
 
 
 @pytest.mark.parametrize("count", [2, 10])

@@ -62,6 +62,12 @@ def exists(user_id: str) -> bool:
     return _stored(user_id) is not None
 
 
+def changed_at(user_id: str) -> datetime | None:
+    """Return when the password was set; None when there is none."""
+    found: datetime | None = database.execute(select(_TABLE.c.changed_at).where(_TABLE.c.user_id == user_id)).scalar()
+    return found
+
+
 def check(user_id: str | None, presented: str) -> bool:
     """Tell whether this is the person's password; costs the same for nobody, for no password and for a wrong one."""
     stored = _stored(user_id) if user_id else None

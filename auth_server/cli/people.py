@@ -173,9 +173,12 @@ def delete(who: str, yes: bool) -> None:
 @yes_option
 @in_app
 def reset_mfa(who: str, yes: bool) -> None:
-    """Remove second factors (this version has none)."""
-    find(who)
-    refuse("this person has no second factor")
+    """Remove the second factor and the recovery codes, and end all sessions and tokens."""
+    user = find(who)
+    confirm(f"Remove the second factor of {user.email} and end all sessions and tokens?", yes)
+    if not ending.reset_second_factor(user.id):
+        refuse("this person has no second factor")
+    say(f"removed the second factor of {user.email}")
 
 
 @users.command("reset-link", epilog=example("users reset-link ada@example.org"))

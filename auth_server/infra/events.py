@@ -30,6 +30,13 @@ class Event(StrEnum):
     SESSION_ENDED = "session.ended"
     SESSIONS_ENDED = "sessions.ended"
     PASSWORD_SET = "password.set"  # noqa: S105 - an event's name
+    PASSWORD_CHANGED = "password.changed"  # noqa: S105 - an event's name
+    MFA_TURNED_ON = "mfa.turned_on"
+    MFA_TURNED_OFF = "mfa.turned_off"
+    MFA_FAILED = "mfa.failed"
+    MFA_THROTTLED = "mfa.throttled"
+    RECOVERY_CODES_MADE = "mfa.recovery_codes_made"
+    RECOVERY_CODE_USED = "mfa.recovery_code_used"
     RESET_LINK_MADE = "password.reset_link_made"
     USER_CREATED = "user.created"
     USER_CHANGED = "user.changed"
@@ -75,6 +82,8 @@ FAILURES = frozenset(
     {
         Event.SIGN_IN_FAILED,
         Event.SIGN_IN_THROTTLED,
+        Event.MFA_FAILED,
+        Event.MFA_THROTTLED,
         Event.AUTHORIZATION_REFUSED,
         Event.CODE_REPLAYED,
         Event.TOKEN_REFUSED,

@@ -21,7 +21,7 @@ from auth_server.errors import (
 )
 from auth_server.infra import clock
 from auth_server.infra.events import Event, record
-from auth_server.oauth import authorization_request, consent, response
+from auth_server.oauth import authorization_request, consent, response, step_up
 from auth_server.oauth.authorization_request import PATH, AuthorizationRequest, Refused
 from auth_server.tokens import store
 from auth_server.web import browser, csrf, guards, limits, session
@@ -96,7 +96,7 @@ def go_on(found: AuthorizationRequest) -> Response:
 
 def next_step(found: AuthorizationRequest, here: Session | None) -> Step:
     """Decide what is missing, from the request and the session alone."""
-    if here is None or _must_sign_in_again(found, here):
+    if here is None or _must_sign_in_again(found, here) or step_up.is_missing(found, here):
         return Step.SIGN_IN
     fresh = here.auth_time >= found.created_at
     if found.hinted_sub is not None and found.hinted_sub != here.user_id:

@@ -15,6 +15,8 @@ from auth_server.infra import events
 from auth_server.pages.account import setup_account
 from auth_server.pages.login import setup_login
 from auth_server.pages.recover import setup_recover
+from auth_server.pages.second_factor import setup_second_factor
+from auth_server.pages.security import setup_security
 from auth_server.pages.setup import setup_first_run
 
 _STATIC = Path(__file__).resolve().parent.parent / "static"
@@ -25,8 +27,10 @@ def setup_pages(app: Flask) -> None:
     """Mount every page."""
     setup_first_run(app)
     setup_login(app)
+    setup_second_factor(app)
     setup_recover(app)
     setup_account(app)
+    setup_security(app)
     app.add_url_rule("/static/<digest>/<name>", "static_file", static_file)
     app.context_processor(_globals)
 

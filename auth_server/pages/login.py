@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from flask import Blueprint, Flask, Response, redirect, render_template, request
 
-from auth_server.accounts import sign_in, users
+from auth_server.accounts import second_factor, sign_in, users
+from auth_server.accounts.sessions import Session
 from auth_server.accounts.sign_in import Attempt
 from auth_server.errors import Busy
 from auth_server.infra import events
-from auth_server.oauth import authorization_request
+from auth_server.oauth import authorization_request, step_up
 from auth_server.oauth.authorization_request import AuthorizationRequest
+from auth_server.pages import second_factor as second_factor_page
 from auth_server.web import browser, guards, session
+from auth_server.web.i18n import busy_text, wait_text
 from auth_server.web.i18n import gettext as _
-from auth_server.web.i18n import ngettext
 
 _CACHE_ONLY = '"cache"'  # Clear-Site-Data: never cookies, other apps on the host have theirs
 
@@ -33,9 +35,7 @@ def login() -> Response:
         return _form(then, waiting, {}, 200)
     here = session.current()
     if request.form.get("decision") == "continue" and here:
-        if waiting:
-            authorization_request.note_choice(waiting, here)
-        return redirect(then, 303)  # type: ignore[return-value]
+        return _continue(then, waiting, here)
     try:
         attempt = sign_in.by_password(
             request.form.get("email", ""),
@@ -47,45 +47,68 @@ def login() -> Response:
         return _busy(then, waiting, cause)
     if attempt.user is None:
         return _failed(then, waiting, attempt)
-    proved = sign_in.complete(attempt.user, amr=(sign_in.AMR_PASSWORD,), browser_digest=browser.digest())
-    session.begin(proved, remember="remember" in request.form)
+    return _go_on(then, waiting, attempt.user)
+
+
+def _continue(then: str, waiting: AuthorizationRequest | None, here: Session) -> Response:
+    """The person stays who they are; what the app wants beyond that is asked for now."""
+    if waiting:
+        authorization_request.note_choice(waiting, here)
+        if step_up.is_missing(waiting, here):
+            return second_factor_page.begin(here.user_id, amr=here.amr, remember=here.remember, then=then)
     return redirect(then, 303)  # type: ignore[return-value]
+
+
+def _go_on(then: str, waiting: AuthorizationRequest | None, user: users.User) -> Response:
+    """The password is right: the second factor, where there is one, or the end of the sign-in."""
+    amr, remember = (sign_in.AMR_PASSWORD,), "remember" in request.form
+    strictly = _is_again() or (waiting is not None and step_up.wants_second_factor(waiting))
+    if second_factor.is_wanted(user.id, browser.digest(), strictly=strictly):
+        return second_factor_page.begin(user.id, amr=amr, remember=remember, then=then)
+    session.begin(sign_in.complete(user, amr=amr, browser_digest=browser.digest()), remember=remember)
+    return redirect(then, 303)  # type: ignore[return-value]
+
+
+def _is_again() -> bool:
+    """Tell whether somebody who is signed in must show again who they are."""
+    return "fresh" in request.values
 
 
 def _failed(then: str, waiting: AuthorizationRequest | None, attempt: Attempt) -> Response:
     if attempt.retry_after_seconds:
-        minutes = -(-attempt.retry_after_seconds // 60)
-        words = ngettext("Wait %(num)s minute, then try again.", "Wait %(num)s minutes, then try again.", minutes)
-        text = f"{_('Too many tries.')} {words % {'num': minutes}}"
-        response = _form(then, waiting, {"form": text}, 429)
+        response = _form(then, waiting, {"form": wait_text(attempt.retry_after_seconds)}, 429)
         response.headers["Retry-After"] = str(attempt.retry_after_seconds)
         return response
     return _form(then, waiting, {"email": _("The e-mail or password is not right.")}, 401)
 
 
 def _busy(then: str, waiting: AuthorizationRequest | None, cause: Busy) -> Response:
-    text = _("Many people are signing in just now. Try again in a few seconds.")
-    response = _form(then, waiting, {"form": text}, 503)
+    response = _form(then, waiting, {"form": busy_text()}, 503)
     response.headers["Retry-After"] = str(cause.retry_after_seconds)
     return response
 
 
 def _form(then: str, waiting: AuthorizationRequest | None, errors: dict[str, str], status: int) -> Response:
     here = session.current()
-    may_continue = here is not None and (waiting is None or "login" not in waiting.prompts) and not errors
-    user = users.find(here.user_id) if here and may_continue else None
+    user = users.find(here.user_id) if here else None
+    may_continue = (waiting is None or "login" not in waiting.prompts) and not errors and not _is_again()
     text = render_template(
         "login/login.html",
         next=then,
-        email=request.form.get("email") or (waiting.login_hint if waiting else ""),
-        remember="remember" in request.form,
+        email=request.form.get("email") or (waiting.login_hint if waiting else "") or _email_again(user),
+        remember="remember" in request.form or bool(here and _is_again() and here.remember),
+        again=_is_again(),
         errors=errors,
         app_name=waiting.client.name if waiting else "",
-        offer_recovery=bool(errors),
-        accounts=[{"name": user.name, "email": user.email}] if user else [],
+        offer_recovery=bool(errors) and status != 503,
+        accounts=[{"name": user.name, "email": user.email}] if user and may_continue else [],
         signup_url="",
     )
     return Response(text, status)
+
+
+def _email_again(user: users.User | None) -> str:
+    return user.email if user and _is_again() else ""
 
 
 def logout() -> Response:

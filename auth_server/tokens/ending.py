@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from auth_server import config, database
 from auth_server.access import consents, roles
-from auth_server.accounts import sessions, users
+from auth_server.accounts import pending, second_factor, sessions, sign_in, users
 from auth_server.clients import client as clients
 from auth_server.clients.client import Client
 from auth_server.infra import clock, once
@@ -42,7 +42,7 @@ def sign_out_everywhere(user_id: str, cause: str) -> tuple[int, int]:
     """End all sessions, families and one-time links of a person; return how many sessions and families."""
     ended = sessions.delete_rows(user_id=user_id)
     families = _end_families(cause, _FAMILY.c.user_id == user_id)
-    once.revoke(RESET_LINK, user_id)
+    _forget_what_eases_a_sign_in(user_id)
     record(Event.SESSIONS_ENDED, subject=user_id, count=len(ended), cause=cause)
     return len(ended), len(families)
 
@@ -51,7 +51,22 @@ def password_changed(user_id: str, kept_session: str) -> None:
     """The signed-in person changed the password: all other sessions end, and all families not born in this one."""
     sessions.delete_rows(user_id=user_id, but=kept_session)
     _end_families("password_changed", _FAMILY.c.user_id == user_id, _FAMILY.c.session_id != kept_session)
-    once.revoke(RESET_LINK, user_id)
+    _forget_what_eases_a_sign_in(user_id)
+    record(Event.PASSWORD_CHANGED, subject=user_id)
+
+
+def factors_changed(user_id: str, kept_session: str) -> None:
+    """A second factor came or went: who signed in elsewhere must do so again, under the new rule (ASVS 7.4.3)."""
+    end_other_sessions(user_id, kept_session)
+    _forget_what_eases_a_sign_in(user_id)
+
+
+def reset_second_factor(user_id: str) -> bool:
+    """An operator takes the second factor away; everything ends. False when there was none."""
+    was_on = second_factor.turn_off(user_id)
+    if was_on:
+        sign_out_everywhere(user_id, "mfa_reset")
+    return was_on
 
 
 def disable_user(user: users.User) -> None:
@@ -124,6 +139,13 @@ def revoke_access_token(claims: dict[str, Any]) -> None:
     """Refuse one access token from now on (RFC 7009 §2.1)."""
     revocations.add(revocations.JTI, [claims["jti"]])
     record(Event.TOKEN_REVOKED, subject=claims["sub"], client=claims["client_id"], jti=claims["jti"])
+
+
+def _forget_what_eases_a_sign_in(user_id: str) -> None:
+    """End one-time links, trust in browsers, and sign-ins that wait for their second factor."""
+    once.revoke(RESET_LINK, user_id)
+    sign_in.forget_trust(user_id)
+    pending.end_of_user(user_id)
 
 
 def _end_families(cause: str, *conditions: Any) -> list[str]:

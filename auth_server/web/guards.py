@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from functools import wraps
 from typing import ParamSpec, TypeVar
 from urllib.parse import quote, urlsplit
@@ -10,12 +11,15 @@ from urllib.parse import quote, urlsplit
 from flask import Flask, Response, abort, redirect, request
 
 from auth_server import config
+from auth_server.accounts import second_factor, sign_in
 from auth_server.accounts.sessions import Session
 from auth_server.errors import PageError
+from auth_server.infra import clock
 from auth_server.web import request_id, session
 from auth_server.web.machines import LARGEST_BODY, LONGEST_QUERY, MOST_FIELDS
 
 LOGIN_PATH = "/login"
+FRESH = timedelta(minutes=10)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,6 +59,24 @@ def signed_in(view: Callable[P, R]) -> Callable[P, R | Response]:
     return guarded
 
 
+def freshly_signed_in(view: Callable[P, R]) -> Callable[P, R | Response]:
+    """Let people see a page who have signed in within ten minutes, with every factor they have; others do so first."""
+
+    @wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R | Response:
+        here = session.current()
+        if here is None or not _is_fresh(here):
+            return to_login(request.path, fresh=True)
+        return view(*args, **kwargs)
+
+    return guarded
+
+
+def _is_fresh(here: Session) -> bool:
+    is_recent = clock.now() - here.auth_time <= FRESH
+    return is_recent and (here.acr == sign_in.ACR_TWO_FACTORS or not second_factor.is_on(here.user_id))
+
+
 def the_session() -> Session:
     """Return the session of a page behind `signed_in`."""
     found = session.current()
@@ -63,9 +85,10 @@ def the_session() -> Session:
     return found
 
 
-def to_login(then: str) -> Response:
-    """Send the browser to the login page, and back afterwards."""
-    return redirect(f"{LOGIN_PATH}?next={quote(then, safe='')}", 303)  # type: ignore[return-value]
+def to_login(then: str, *, fresh: bool = False) -> Response:
+    """Send the browser to the login page, and back afterwards; `fresh`: whoever is signed in must sign in again."""
+    asked = "fresh=1&" if fresh else ""
+    return redirect(f"{LOGIN_PATH}?{asked}next={quote(then, safe='')}", 303)  # type: ignore[return-value]
 
 
 def safe_next(target: str, default: str = "/account") -> str:

@@ -39,6 +39,18 @@ def ngettext(singular: str, plural: str, number: int) -> str:
     return _catalogue(current_language()).ngettext(singular, plural, number)
 
 
+def wait_text(seconds: int) -> str:
+    """Say that there were too many tries, and how long to wait."""
+    minutes = -(-seconds // 60)
+    words = ngettext("Wait %(num)s minute, then try again.", "Wait %(num)s minutes, then try again.", minutes)
+    return f"{gettext('Too many tries.')} {words % {'num': minutes}}"
+
+
+def busy_text() -> str:
+    """Say that the server computes as many passwords as it can."""
+    return gettext("Many people are signing in just now. Try again in a few seconds.")
+
+
 def current_language() -> str:
     """Return the best language that there is a catalogue for."""
     if not has_request_context():

@@ -10,8 +10,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Page
 
-from tests.e2e.conftest import EMAIL, Site, marker, sign_in
+from tests.e2e.conftest import EMAIL, PASSWORD, Site, marker, sign_in
 from tests.e2e.test_stories import authorization_url
+from tests.support.authenticator import Authenticator
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sqlite_only]
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
@@ -88,6 +89,49 @@ def test_the_page_for_too_many_tries(
         sign_in(page, EMAIL, "wrong")
     assert "Wait" in page.get_by_role("alert").inner_text()
     examine(page, "login")
+
+
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+def test_pages_of_the_second_factor(
+    site: Site, open_browser: Callable[..., BrowserContext], scheme: str, width: int
+) -> None:
+    """Security, a new app, its codes, the step of the sign-in with its mistakes, and the removal."""
+    email = f"two-{scheme}-{width}@example.org"
+    site.command("users", "create", email, "--password-stdin", given=PASSWORD + "\n")
+    page, security = looked_at(open_browser, scheme, width), site.issuer + "/account/security"
+    page.goto(security)
+    sign_in(page, email, PASSWORD)
+    examine(page, "account-security")
+    page.get_by_role("link", name="Change password").click()
+    page.get_by_role("button", name="Change password").click()
+    examine(page, "account-password")
+    page.goto(security)
+    page.get_by_role("button", name="Set up an authenticator app").click()
+    examine(page, "account-app")
+    phone = Authenticator(page.locator("#key").inner_text())
+    page.get_by_role("textbox", name="Code").fill(phone.code(-1))
+    page.get_by_role("button", name="Switch on").click()
+    examine(page, "account-codes")
+    page.get_by_label("I have saved them").check()
+    page.get_by_role("button", name="Done").click()
+    examine(page, "account-security")
+    page.get_by_role("link", name="Remove").click()
+    examine(page, "account-confirm")
+    page.goto(site.issuer + "/login?fresh=1&next=/account/security")
+    examine(page, "login")
+    sign_in(page, email, PASSWORD)
+    examine(page, "mfa")
+    page.get_by_role("textbox", name="Code").fill("000000")
+    page.get_by_role("button", name="Continue").click()
+    examine(page, "mfa")
+    page.get_by_role("link", name="Use a recovery code").click()
+    examine(page, "mfa")
+    page.get_by_role("link", name="Use the authenticator app").click()
+    page.get_by_role("textbox", name="Code").fill(phone.code())
+    page.get_by_label("Trust this browser").check()
+    page.get_by_role("button", name="Continue").click()
+    examine(page, "account-security")
+    assert page.get_by_role("heading", name="Trusted browsers").is_visible()
 
 
 def test_pictures_of_login_and_consent(site: Site, open_browser: Callable[..., BrowserContext]) -> None:

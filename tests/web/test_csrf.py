@@ -17,6 +17,12 @@ from tests.support.rp import RelyingParty
 FORMS = {
     "/login": {"email": "ada@example.org", "password": PASSWORD},
     "/logout": {"decision": "logout"},
+    "/login/mfa": {"pending": "x", "code": "000000"},
+    "/account/security": {"decision": "forget_trust"},
+    "/account/security/password": {"current": PASSWORD, "password": "a new long password"},
+    "/account/security/app": {"decision": "begin"},
+    "/account/security/app/remove": {"decision": "confirm"},
+    "/account/security/codes": {"decision": "confirm"},
     "/account/sessions": {"decision": "end_others"},
     "/account/apps": {"decision": "disconnect_all"},
     "/recover/reset": {"token": "x", "password": "a new long password"},

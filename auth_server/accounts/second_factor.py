@@ -1,0 +1,77 @@
+"""The second factor: when it is asked for, what satisfies it, and the guess limit in front of it.
+
+Wrong codes count per account, whichever method and however often the password was typed in between; a browser that has
+signed in to the account before has a bucket of its own, so that whoever knows the password cannot lock the owner out.
+"""
+
+from __future__ import annotations
+
+from auth_server import config, database
+from auth_server.accounts import pending, recovery_codes, sign_in, totp
+from auth_server.accounts.sign_in import Guess
+from auth_server.errors import RefusedInput
+from auth_server.infra import crypto, limits
+from auth_server.infra.events import Event, record
+
+APP, RECOVERY = "app", "recovery"
+METHODS = (APP, RECOVERY)
+
+
+def is_on(user_id: str) -> bool:
+    """Tell whether the person has a second factor, and the operator lets it be asked for."""
+    return config.current().mfa != "off" and totp.since(user_id) is not None
+
+
+def is_wanted(user_id: str, browser_digest: str, *, strictly: bool) -> bool:
+    """Tell whether a sign-in must go on to the second factor; `strictly`: a trusted browser does not count."""
+    return is_on(user_id) and (strictly or not sign_in.trusts(user_id, browser_digest))
+
+
+def check(user_id: str, presented: str, *, method: str, browser_digest: str) -> Guess:
+    """Check a code and use it up; every failure costs and looks the same. Must be the request's first write."""
+    bucket = _bucket(user_id, browser_digest)
+    database.release()
+    reservation = limits.reserve((bucket,), config.current().login_rate_limit)
+    if reservation.refused:
+        record(Event.MFA_THROTTLED, subject=user_id, reason="too many wrong codes")
+        return Guess(False, reservation.retry_after_seconds)
+    accept = recovery_codes.spend if method == RECOVERY else totp.verify
+    if not accept(user_id, presented):
+        record(Event.MFA_FAILED, subject=user_id, reason="wrong or used code", method=method)
+        return Guess(False)
+    limits.clear(bucket)
+    if method == RECOVERY:
+        record(Event.RECOVERY_CODE_USED, subject=user_id, left=recovery_codes.left(user_id))
+    return Guess(True)
+
+
+def turn_on(user_id: str, presented: str) -> list[str]:
+    """Switch the waiting app on with its first code; return the recovery codes, this once. Raise `RefusedInput`."""
+    if not totp.confirm(user_id, presented):
+        raise RefusedInput("This code is not right. Check that the clock of your phone is.", "code")
+    record(Event.MFA_TURNED_ON, subject=user_id, method=APP)
+    return new_recovery_codes(user_id)
+
+
+def new_recovery_codes(user_id: str) -> list[str]:
+    """Make ten codes in place of the former ones; return them, this once."""
+    codes = recovery_codes.replace(user_id)
+    record(Event.RECOVERY_CODES_MADE, subject=user_id, count=len(codes))
+    return codes
+
+
+def turn_off(user_id: str) -> bool:
+    """Forget the app, the recovery codes, and which browsers are trusted; False when nothing was on."""
+    was_on = totp.remove(user_id)
+    recovery_codes.remove(user_id)
+    sign_in.forget_trust(user_id)
+    pending.end_of_user(user_id)
+    if was_on:
+        record(Event.MFA_TURNED_OFF, subject=user_id)
+    return was_on
+
+
+def _bucket(user_id: str, browser_digest: str) -> str:
+    if browser_digest and sign_in.knows(user_id, browser_digest):
+        return "mfa:browser:" + crypto.digest(f"{user_id}:{browser_digest}")
+    return "mfa:account:" + user_id
