@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from auth_server import values
 
 PREFIX = "AUTH_SERVER_"
+_LEAST_BESIDE_A_SECOND_FACTOR = 8
 _MOST_ACCESS_TOKEN_TTL = timedelta(hours=1)
 
 
@@ -95,14 +96,16 @@ class Settings:
     create_rate_limit: values.Rate | None = setting(
         values.rate, values.Rate(60, timedelta(minutes=1)), "Requests of strangers that create rows.", "60 per minute"
     )
-    password_min_length: int = setting(values.whole_number(8, 128), 15, "Shortest new password.", "15")
+    password_min_length: int = setting(
+        values.whole_number(8, 128), 15, "Shortest new password; 8 unless set, where MFA is required.", "15"
+    )
     bcrypt_rounds: int = setting(
         values.whole_number(4, 16), 12, "Cost of password hashes; below 12 only on loopback.", "12"
     )
     mfa: str = setting(
-        values.one_of("off", "optional", not_yet=("required",)),
+        values.one_of("off", "optional", "required"),
         "optional",
-        "Second factor; `off`: neither asked for nor offered.",
+        "Second factor; `off`: neither asked for nor offered; `required`: set up before the first app is used.",
         "optional",
     )
     signup: str = setting(
@@ -192,6 +195,8 @@ def from_env(environ: Mapping[str, str] = os.environ, *, create: bool = False) -
     if "issuer" not in found:
         found["issuer"] = _remembered_issuer(folder, problems)
     found.setdefault("database_url", f"sqlite:///{(folder / 'auth-server.db').absolute()}")
+    if found.get("mfa") == "required":
+        found.setdefault("password_min_length", _LEAST_BESIDE_A_SECOND_FACTOR)
     settings = Settings(**found)
     problems += _problems_between(settings)
     if problems:

@@ -6,20 +6,30 @@ signed in to the account before has a bucket of its own, so that whoever knows t
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from auth_server import config, database
 from auth_server.accounts import pending, recovery_codes, sign_in, totp
 from auth_server.accounts.sign_in import Guess
 from auth_server.errors import RefusedInput
 from auth_server.infra import crypto, limits
 from auth_server.infra.events import Event, record
+from auth_server.values import Rate
 
 APP, RECOVERY = "app", "recovery"
 METHODS = (APP, RECOVERY)
+_A_DAY = Rate(50, timedelta(days=1))
+"""Three codes in a million are right at any moment: at this rate a guess takes about 18 years on average."""
 
 
 def is_on(user_id: str) -> bool:
     """Tell whether the person has a second factor, and the operator lets it be asked for."""
     return config.current().mfa != "off" and totp.since(user_id) is not None
+
+
+def is_due(user_id: str) -> bool:
+    """Tell whether the person must set one up before going on."""
+    return config.current().mfa == "required" and totp.since(user_id) is None
 
 
 def is_wanted(user_id: str, browser_digest: str, *, strictly: bool) -> bool:
@@ -30,8 +40,11 @@ def is_wanted(user_id: str, browser_digest: str, *, strictly: bool) -> bool:
 def check(user_id: str, presented: str, *, method: str, browser_digest: str) -> Guess:
     """Check a code and use it up; every failure costs and looks the same. Must be the request's first write."""
     bucket = _bucket(user_id, browser_digest)
+    of_the_day = "day:" + bucket
     database.release()
     reservation = limits.reserve((bucket,), config.current().login_rate_limit)
+    if not reservation.refused:
+        reservation = limits.reserve((of_the_day,), _A_DAY)
     if reservation.refused:
         record(Event.MFA_THROTTLED, subject=user_id, reason="too many wrong codes")
         return Guess(False, reservation.retry_after_seconds)
@@ -40,6 +53,7 @@ def check(user_id: str, presented: str, *, method: str, browser_digest: str) -> 
         record(Event.MFA_FAILED, subject=user_id, reason="wrong or used code", method=method)
         return Guess(False)
     limits.clear(bucket)
+    limits.clear(of_the_day)
     if method == RECOVERY:
         record(Event.RECOVERY_CODE_USED, subject=user_id, left=recovery_codes.left(user_id))
     return Guess(True)

@@ -9,12 +9,13 @@ from flask_limiter import Limiter
 
 from auth_server import config
 from auth_server.access import policy
-from auth_server.accounts import sessions, users
+from auth_server.accounts import second_factor, sessions, users
 from auth_server.accounts.sessions import Session
 from auth_server.errors import (
     AccessDenied,
     AccountSelectionRequired,
     ConsentRequired,
+    InteractionRequired,
     LoginRequired,
     PageError,
     ProtocolError,
@@ -31,6 +32,7 @@ class Step(Enum):
     """What is missing before the answer."""
 
     SIGN_IN = "sign_in"
+    ENROL = "enrol"
     CHOOSE_ACCOUNT = "choose_account"
     CONSENT = "consent"
     ANSWER = "answer"
@@ -40,6 +42,8 @@ def _instead_of(step: Step) -> ProtocolError:
     """Return what `prompt=none` gets instead of a page (OpenID Connect Core §3.1.2.6)."""
     if step is Step.CONSENT:
         return ConsentRequired("the person has not allowed this yet")
+    if step is Step.ENROL:
+        return InteractionRequired("the person must set up a second factor first")
     if step is Step.CHOOSE_ACCOUNT:
         return AccountSelectionRequired("the person must choose an account")
     return LoginRequired("nobody is signed in, or the sign-in is not the one that was asked for")
@@ -91,6 +95,8 @@ def go_on(found: AuthorizationRequest) -> Response:
             return redirect(found.url, 303)  # type: ignore[return-value]
     if step is Step.CONSENT and here:
         return consent.page(found, here, _scopes(found, here), _account(here))
+    if step is Step.ENROL:
+        return guards.to_enrolment(found.url)
     return guards.to_login(found.url)
 
 
@@ -103,6 +109,8 @@ def next_step(found: AuthorizationRequest, here: Session | None) -> Step:
         if fresh:  # the person insists on another account than the app expects
             raise _refused(found, _instead_of(Step.SIGN_IN))
         return Step.SIGN_IN
+    if second_factor.is_due(here.user_id):
+        return Step.ENROL
     if "select_account" in found.prompts and found.chosen_session != here.id and not fresh:
         return Step.CHOOSE_ACCOUNT
     return Step.ANSWER if consent.covered(found, here, _scopes(found, here)) else Step.CONSENT

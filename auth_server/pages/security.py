@@ -26,7 +26,7 @@ def setup_security(app: Flask) -> None:
     blueprint = Blueprint("security", __name__, url_prefix=PATH)
     fresh, signed_in = guards.freshly_signed_in, guards.signed_in
     blueprint.add_url_rule("", "overview", signed_in(overview))
-    blueprint.add_url_rule("", "forget_trust", signed_in(forget_trust), methods=["POST"])
+    blueprint.add_url_rule("", "decide", signed_in(decide), methods=["POST"])
     blueprint.add_url_rule("/password", "password", signed_in(change_password), methods=["GET", "POST"])
     blueprint.add_url_rule("/app", "app", fresh(set_up_app), methods=["GET", "POST"])
     blueprint.add_url_rule("/app/remove", "remove_app", fresh(remove_app), methods=["GET", "POST"])
@@ -51,8 +51,13 @@ def overview() -> str:
     )
 
 
-def forget_trust() -> Response:
-    """Trust no browser any more."""
+def decide() -> Response:
+    """Trust no browser any more; or go on after the recovery codes were saved."""
+    decision = request.form.get("decision")
+    if decision == "saved":
+        return redirect(guards.safe_next(request.form.get("next", ""), PATH), 303)  # type: ignore[return-value]
+    if decision != "forget_trust":
+        raise PageError("invalid_request", detail="no decision")
     sign_in.forget_trust(_me().id)
     return _back()
 
@@ -85,25 +90,27 @@ def change_password() -> Response:
 
 def set_up_app() -> Response:
     """Begin, show, confirm: the app is asked for only after its first right code."""
-    user = _me()
+    user, then = _me(), guards.safe_next(request.values.get("next", ""), PATH)
     if config.current().mfa == "off":
         raise PageError("not_found", 404, detail="MFA is off")
+    if totp.since(user.id):
+        return redirect(then, 303)  # type: ignore[return-value]
     decision = request.form.get("decision")
     if request.method == "POST" and decision == "begin":
         totp.begin(user.id)
-        return redirect(f"{PATH}/app", 303)  # type: ignore[return-value]
+        return guards.to_enrolment(then)
     secret = totp.waiting_secret(user.id)
     if secret is None:
-        return _back()
+        return Response(render_template("account/app_intro.html", next=then, due=second_factor.is_due(user.id)))
     if decision != "confirm":
-        return _app_form(user, secret, {})
+        return _app_form(user, secret, then, {})
     try:
         codes = second_factor.turn_on(user.id, request.form.get("code", ""))
     except RefusedInput as refusal:
-        return _app_form(user, secret, {refusal.field: _(refusal.message)}, 422)
+        return _app_form(user, secret, then, {refusal.field: _(refusal.message)}, 422)
     _step_up(user)
     ending.factors_changed(user.id, guards.the_session().id)
-    return _show_codes(codes)
+    return _show_codes(codes, then)
 
 
 def remove_app() -> Response:
@@ -115,12 +122,19 @@ def remove_app() -> Response:
         return _confirm(
             _("Remove the authenticator app?"),
             _("From then on the password alone lets you in."),
-            [_("Your recovery codes stop working."), _("Everywhere else you are signed out.")],
+            _consequences(),
             _("Remove"),
         )
     second_factor.turn_off(user.id)
     ending.factors_changed(user.id, guards.the_session().id)
     return _back()
+
+
+def _consequences() -> list[str]:
+    found = [_("Your recovery codes stop working."), _("Everywhere else you are signed out.")]
+    if config.current().mfa == "required":
+        found.append(_("This server asks for one: set up another before you use an app."))
+    return found
 
 
 def make_codes() -> Response:
@@ -132,7 +146,7 @@ def make_codes() -> Response:
         return _confirm(
             _("Make new recovery codes?"), _("The ones that you have stop working."), [], _("Make new codes")
         )
-    return _show_codes(second_factor.new_recovery_codes(user.id))
+    return _show_codes(second_factor.new_recovery_codes(user.id), PATH)
 
 
 def _step_up(user: users.User) -> None:
@@ -165,7 +179,7 @@ def _password_form(user: users.User, errors: dict[str, str], status: int = 200, 
     return Response(text, status, {"Retry-After": str(retry_after)} if retry_after else None)
 
 
-def _app_form(user: users.User, secret: str, errors: dict[str, str], status: int = 200) -> Response:
+def _app_form(user: users.User, secret: str, then: str, errors: dict[str, str], status: int = 200) -> Response:
     issuer = config.current().issuer_host
     uri = totp.uri(secret, account=user.email, issuer=issuer)
     drawn = segno.make(uri, error="m").svg_inline(scale=4, border=4, dark="#000", light="#fff")
@@ -176,13 +190,14 @@ def _app_form(user: users.User, secret: str, errors: dict[str, str], status: int
         uri=uri,
         account=user.email,
         issuer=issuer,
+        next=then,
         errors=errors,
     )
     return Response(text, status)
 
 
-def _show_codes(codes: list[str]) -> Response:
-    return Response(render_template("account/codes.html", codes=codes))
+def _show_codes(codes: list[str], then: str) -> Response:
+    return Response(render_template("account/codes.html", codes=codes, then=then))
 
 
 def _confirm(heading: str, text: str, consequences: list[str], label: str) -> Response:

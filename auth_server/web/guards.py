@@ -19,6 +19,7 @@ from auth_server.web import request_id, session
 from auth_server.web.machines import LARGEST_BODY, LONGEST_QUERY, MOST_FIELDS
 
 LOGIN_PATH = "/login"
+ENROLMENT_PATH = "/account/security/app"
 FRESH = timedelta(minutes=10)
 
 P = ParamSpec("P")
@@ -53,7 +54,7 @@ def signed_in(view: Callable[P, R]) -> Callable[P, R | Response]:
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R | Response:
         if session.current() is None:
-            return to_login(request.full_path.rstrip("?") if request.method == "GET" else request.path)
+            return to_login(_here_again())
         return view(*args, **kwargs)
 
     return guarded
@@ -66,10 +67,14 @@ def freshly_signed_in(view: Callable[P, R]) -> Callable[P, R | Response]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R | Response:
         here = session.current()
         if here is None or not _is_fresh(here):
-            return to_login(request.path, fresh=True)
+            return to_login(_here_again(), fresh=True)
         return view(*args, **kwargs)
 
     return guarded
+
+
+def _here_again() -> str:
+    return request.full_path.rstrip("?") if request.method == "GET" else request.path
 
 
 def _is_fresh(here: Session) -> bool:
@@ -89,6 +94,11 @@ def to_login(then: str, *, fresh: bool = False) -> Response:
     """Send the browser to the login page, and back afterwards; `fresh`: whoever is signed in must sign in again."""
     asked = "fresh=1&" if fresh else ""
     return redirect(f"{LOGIN_PATH}?{asked}next={quote(then, safe='')}", 303)  # type: ignore[return-value]
+
+
+def to_enrolment(then: str) -> Response:
+    """Send the browser to the page that sets up a second factor, and on to `then` afterwards."""
+    return redirect(f"{ENROLMENT_PATH}?next={quote(then, safe='')}", 303)  # type: ignore[return-value]
 
 
 def safe_next(target: str, default: str = "/account") -> str:

@@ -105,6 +105,8 @@ def test_pages_of_the_second_factor(
     page.get_by_role("link", name="Change password").click()
     page.get_by_role("button", name="Change password").click()
     examine(page, "account-password")
+    page.goto(security + "/app")
+    examine(page, "account-app")
     page.goto(security)
     page.get_by_role("button", name="Set up an authenticator app").click()
     examine(page, "account-app")

@@ -80,6 +80,12 @@ def test_the_defaults_are_the_contracts(tmp_path: Path) -> None:
     assert found.trusted_proxies == ()
 
 
+def test_passwords_may_be_shorter_beside_a_second_factor(tmp_path: Path) -> None:
+    """NIST SP 800-63B-4 §3.1.1.2; what is said expressly holds."""
+    assert read(tmp_path, MFA="required").password_min_length == 8
+    assert read(tmp_path, MFA="required", PASSWORD_MIN_LENGTH="12").password_min_length == 12
+
+
 def test_every_wrong_value_is_reported_at_once(tmp_path: Path) -> None:
     """One line per problem, each with the variable's name; none hides another."""
     found = problems(tmp_path, **WRONG, NONSENSE="1")

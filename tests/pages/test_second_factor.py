@@ -213,6 +213,44 @@ def test_a_wish_for_strength_that_cannot_be_met_is_no_dead_end(browser: Browser,
     assert payload(rp.tokens(acr_values="aal2")["id_token"])["acr"] == "aal1"
 
 
+def test_guesses_are_few_in_a_day(app: Flask, phone: Authenticator, in_a_while: Travel) -> None:
+    """However patiently somebody waits between the tries: fifty a day, then even the right code gets 429."""
+    stranger = Browser(app)
+    for _window in range(10):
+        for _try in range(5):
+            page = authenticator.answer(stranger, stranger.sign_in(), "000000")
+            assert page.status_code == 401
+        in_a_while(timedelta(minutes=15, seconds=1))
+    page = authenticator.answer(stranger, stranger.sign_in(), phone.code())
+    asserts.is_page(page, "mfa", 429)
+    assert int(page.headers["Retry-After"]) > 3600
+    in_a_while(timedelta(days=1))
+    assert authenticator.answer(stranger, stranger.sign_in(), phone.code()).status_code == 303
+
+
+def test_operators_may_require_it(make_app: Callable[..., Flask]) -> None:
+    """MFA=required: the first app waits until a second factor is set up, and then gets its answer."""
+    app = make_app(mfa="required")
+    factories.person(app, "ada@example.org", "Ada", roles=["administrator"])
+    browser = Browser(app)
+    rp = RelyingParty(app, browser, *factories.client(app))
+    browser.sign_in()
+    asserts.is_redirect_error(rp.authorize(prompt="none"), "interaction_required")
+    intro = browser.follow(rp.authorize())
+    asserts.is_page(intro, "account-app")
+    assert "This server asks everybody for a second factor." in intro.text
+    form = browser.follow(browser.submit(intro, f"{authenticator.SECURITY}/app", decision="begin"))
+    phone = Authenticator(authenticator.key_on(form))
+    codes = browser.submit(form, f"{authenticator.SECURITY}/app", decision="confirm", code=phone.code())
+    asserts.is_page(codes, "account-codes")
+    consent = browser.follow(browser.submit(codes, authenticator.SECURITY, decision="saved", saved="1"))
+    asserts.is_page(consent, "consent")
+    answer = browser.follow(browser.submit(consent, consent.request.full_path, decision="allow"))
+    assert payload(rp.exchange(answer_of(answer)["code"]).json["id_token"])["acr"] == "aal2"
+    removal = browser.get(f"{authenticator.SECURITY}/app/remove")
+    assert "set up another before you use an app" in removal.text
+
+
 def test_operators_may_switch_it_off(make_app: Callable[..., Flask]) -> None:
     """MFA=off: it is neither asked for nor offered."""
     app = make_app(mfa="off")
