@@ -5,10 +5,11 @@ What accompanies no change of the database (a service's token, a refusal) is wri
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Connection, Index, Integer, String
+from sqlalchemy import JSON, BigInteger, Connection, Index, Integer, String, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_server import database
@@ -68,6 +69,13 @@ def append_soon(entry: dict[str, Any], data: dict[str, object]) -> None:
 
 def _row(entry: dict[str, Any], data: dict[str, object]) -> dict[str, Any]:
     return {**entry, "at": clock.now(), "data": data or None}
+
+
+def of_subject(subject: str, events: Sequence[str], *, reach: timedelta, most: int) -> list[Any]:
+    """Return at most so many events of these kinds that concern somebody, the newest first."""
+    conditions = (_TABLE.c.subject == subject, _IS_LOOKED_UP, _TABLE.c.event.in_(events))
+    recent = (*conditions, _TABLE.c.at > clock.now() - reach)
+    return list(database.execute(select(_TABLE).where(*recent).order_by(_TABLE.c.id.desc()).limit(most)))
 
 
 def prune(retention: timedelta) -> int:

@@ -134,6 +134,14 @@ def test_pages_of_the_second_factor(
     page.get_by_role("button", name="Continue").click()
     examine(page, "account-security")
     assert page.get_by_role("heading", name="Trusted browsers").is_visible()
+    page.get_by_role("link", name="See the events").click()
+    examine(page, "account-events")
+    page.get_by_role("button", name="This wasn't me").click()
+    examine(page, "account-confirm")
+    page.get_by_role("button", name="Sign out everywhere").click()
+    examine(page, "done")
+    page.get_by_role("link", name="Sign in and change the password").click()
+    examine(page, "login")
 
 
 def test_pictures_of_login_and_consent(site: Site, open_browser: Callable[..., BrowserContext]) -> None:

@@ -22,6 +22,7 @@ FORMS = {
     "/account/security/password": {"current": PASSWORD, "password": "a new long password"},
     "/account/security/app": {"decision": "begin"},
     "/account/security/app/remove": {"decision": "confirm"},
+    "/account/security/events": {"decision": "ask"},
     "/account/security/codes": {"decision": "confirm"},
     "/account/sessions": {"decision": "end_others"},
     "/account/apps": {"decision": "disconnect_all"},

@@ -1,0 +1,105 @@
+"""What happened in the account in the last 90 days, in plain words, and the way out for whoever did not do it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from flask import Blueprint, Flask, Response, render_template, request
+
+from auth_server.clients import client as clients
+from auth_server.errors import PageError
+from auth_server.infra import audit
+from auth_server.infra.events import FAILURES, Event
+from auth_server.tokens import ending
+from auth_server.web import guards, session
+from auth_server.web.i18n import gettext as _
+
+PATH = "/account/security/events"
+_REACH = timedelta(days=90)
+_MOST = 200
+
+
+def setup_history(app: Flask) -> None:
+    blueprint = Blueprint("history", __name__)
+    blueprint.add_url_rule(PATH, "events", guards.signed_in(events))
+    blueprint.add_url_rule(PATH, "not_me", guards.signed_in(not_me), methods=["POST"])
+    app.register_blueprint(blueprint)
+
+
+def events() -> str:
+    user_id, words = guards.the_session().user_id, _words()
+    rows = audit.of_subject(user_id, list(words), reach=_REACH, most=_MOST)
+    return render_template("account/events.html", days=_REACH.days, events=[_shown(row, words) for row in rows])
+
+
+def not_me() -> Response:
+    """Say what will happen, then end everything that the account holds, this browser too."""
+    here = guards.the_session()
+    decision = request.form.get("decision")
+    if decision == "ask":
+        return Response(_confirm_page())
+    if decision != "confirm":
+        raise PageError("invalid_request", detail="no decision")
+    ending.sign_out_everywhere(here.user_id, "not_me")
+    session.end("not_me")
+    text = render_template(
+        "done.html",
+        heading=_("You are signed out everywhere"),
+        text=_("Sign in and set a new password now: whoever knows the old one could sign in again."),
+        href=f"{guards.LOGIN_PATH}?next=/account/security/password",
+        label=_("Sign in and change the password"),
+    )
+    return Response(text)
+
+
+def _confirm_page() -> str:
+    return render_template(
+        "account/confirm.html",
+        heading=_("Was this not you?"),
+        text=_("Then lock out whoever it was:"),
+        consequences=[
+            _("You are signed out in every browser, this one too."),
+            _("Every app has to ask you again."),
+            _("No browser is trusted any more, and links to set a password stop working."),
+            _("Afterwards you set a new password, and check how you sign in."),
+        ],
+        confirm_label=_("Sign out everywhere"),
+        cancel_href=PATH,
+        danger=True,
+    )
+
+
+def _shown(row: Any, words: dict[Event, str]) -> dict[str, Any]:
+    client = clients.find(row.client_id) if row.client_id else None
+    return {
+        "what": words[Event(row.event)],
+        "app": client.name if client else "",
+        "when": row.at,
+        "address": row.address,
+        "by_operator": row.actor_kind == "job" and not row.address,
+        "is_bad": Event(row.event) in FAILURES,
+    }
+
+
+def _words() -> dict[Event, str]:
+    """Return the events that a person understands, each in words."""
+    return {
+        Event.SIGN_IN_SUCCEEDED: _("Signed in"),
+        Event.SIGN_IN_FAILED: _("Wrong password"),
+        Event.SIGN_IN_THROTTLED: _("Too many wrong passwords"),
+        Event.MFA_FAILED: _("Wrong code of the second factor"),
+        Event.MFA_THROTTLED: _("Too many wrong codes"),
+        Event.MFA_TURNED_ON: _("Authenticator app set up"),
+        Event.MFA_TURNED_OFF: _("Authenticator app removed"),
+        Event.RECOVERY_CODES_MADE: _("New recovery codes made"),
+        Event.RECOVERY_CODE_USED: _("Recovery code used"),
+        Event.PASSWORD_SET: _("Password set"),
+        Event.RESET_LINK_MADE: _("Link made that sets a new password"),
+        Event.SESSIONS_ENDED: _("Signed out elsewhere, or everywhere"),
+        Event.USER_CHANGED: _("Name, address or other details changed"),
+        Event.CONSENT_GRANTED: _("App allowed"),
+        Event.APP_DISCONNECTED: _("App disconnected"),
+        Event.REFRESH_REUSED: _("A token of an app was used twice, so the app's access ended"),
+        Event.CODE_REPLAYED: _("A code of an app was used twice, so the app's access ended"),
+    }
