@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import BigInteger, bindparam, cast, literal, select
 
 from auth_server import config, database
 from auth_server.accounts import users
@@ -17,11 +17,11 @@ from auth_server.keys import access_token, jose, keyring
 from auth_server.prepared import Prepared
 from auth_server.tokens import opaque, revocations
 
-_MICROSECONDS = 1_000_000
-"""`iat` counts seconds, a `Moment` counts these."""
 _OF_JWT = Prepared(select(revocations.COVERING, *users.PERSON_COLUMNS).where(users.TABLE.c.id == bindparam("sub")))
 """Whether anything refuses it, and the person."""
 _CLAIM = opaque.TABLE.c.claims
+_ISSUED = cast(_CLAIM["iat"].as_string(), BigInteger) * literal(1_000_000, BigInteger)
+"""`iat` in the microseconds of a `Moment`; PostgreSQL's plain integer would be too small."""
 _OF_OPAQUE = Prepared(
     select(
         _CLAIM,
@@ -29,7 +29,7 @@ _OF_OPAQUE = Prepared(
             _CLAIM["jti"].as_string(),
             _CLAIM["fam"].as_string(),
             _CLAIM["client_id"].as_string(),
-            _CLAIM["iat"].as_integer() * _MICROSECONDS,
+            _ISSUED,
         ),
         *users.PERSON_COLUMNS,
     )
