@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks import baseline, compare, failover, goals, limits, loads, servers
+from benchmarks import baseline, compare, failover, goals, limits, loads, parts, servers
 from benchmarks.grounds import BaselineGround, OurGround
 from benchmarks.rows import ROWS, Row
 from benchmarks.targets import Target, measure, results
@@ -120,6 +120,7 @@ _RUNS = {
     "flood": loads.run_flood,
     "growth": loads.run_growth,
     "failover": failover.run_failover,
+    "parts": parts.run_parts,
 }
 
 

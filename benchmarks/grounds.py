@@ -52,7 +52,7 @@ class OurGround:
 
     def __init__(self, port: int, environ: dict[str, str]) -> None:
         self.port = port
-        self._app = create_app(config.from_env({**environ, "AUTH_SERVER_LOG_LEVEL": "error"}))
+        self.app = create_app(config.from_env({**environ, "AUTH_SERVER_LOG_LEVEL": "error"}))
         self._in_transaction(self._make)
 
     def codes(self, scope: str, count: int) -> list[str]:
@@ -66,12 +66,12 @@ class OurGround:
         for start in range(0, count, _FILLED_AT_ONCE):
             numbers = range(start, min(count, start + _FILLED_AT_ONCE))
             self._in_transaction(lambda numbers=numbers: [db.session.execute(*part) for part in _crowd(numbers)])
-        with self._app.app_context(), db.engine.connect() as connection:
+        with self.app.app_context(), db.engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("ANALYZE"))
 
     def database_megabytes(self) -> float:
         """Return what the database takes on disk, indexes too."""
-        with self._app.app_context(), db.engine.connect() as connection:
+        with self.app.app_context(), db.engine.connect() as connection:
             if connection.dialect.name == "postgresql":
                 pages, size = connection.execute(text("SELECT pg_database_size(current_database())")).scalar(), 1
             else:
@@ -79,7 +79,7 @@ class OurGround:
             return int(pages) * int(size) / 1e6
 
     def _in_transaction(self, act: Callable[[], Any]) -> Any:
-        with self._app.app_context():
+        with self.app.app_context():
             events.begin(events.Context(actor_kind="job", actor="benchmark"))
             result = act()
             db.session.commit()
@@ -154,8 +154,8 @@ class BaselineGround:
 
     def __init__(self, port: int, database: Path) -> None:
         self.port = port
-        self._app = baseline.create_app(str(database))
-        with self._app.app_context():
+        self.app = baseline.create_app(str(database))
+        with self.app.app_context():
             baseline.db.session.add(baseline.User(id=1, name="Ada Lovelace", email="ada@example.org"))
             grants = ["authorization_code", "refresh_token"]
             for client_id, metadata in ((APP, {"grant_types": grants, **_APP}), (SERVICE, _SERVICE)):
@@ -180,6 +180,6 @@ class BaselineGround:
     def _add(self, rows: list[Any], scope: str) -> None:
         for row in rows:
             row.client_id, row.user_id, row.scope = APP, 1, scope
-        with self._app.app_context():
+        with self.app.app_context():
             baseline.db.session.add_all(rows)
             baseline.db.session.commit()

@@ -303,10 +303,11 @@ def test_keys_rotate_and_are_revoked(run: Run) -> None:
     after = states()
     assert (after[upcoming], after[old]) == ("current", "retiring")
     assert sorted(after.values()) == ["current", "next", "retiring"]
-    run("keys", "revoke", upcoming, "--yes")
+    run("keys", "revoke", "--yes", "--", upcoming)  # a thumbprint may begin with a dash
     assert states()[upcoming] == "revoked"
     assert sorted(states().values()) == ["current", "next", "retiring", "revoked"]
-    run("keys", "revoke", upcoming, "--yes", code=1)
+    run("keys", "revoke", "--yes", "--", upcoming, code=1)
+    assert "no such live key: -wh_Aj" in run("keys", "revoke", "--yes", "--", "-wh_Aj", code=1).err
 
 
 def test_sessions_and_tokens_of_nobody(run: Run) -> None:
