@@ -52,7 +52,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     setup_i18n(app)
     limiter.init_app(app)
     machines = setup_machines(app, settings, RefusedLimit(limiter, settings.endpoint_rate_limit))
-    setup_pages(app)
+    setup_pages(app, limiter)
     setup_oauth(app, machines, limiter)
     setup_probes(machines)
     setup_errors(app)

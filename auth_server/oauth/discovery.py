@@ -13,11 +13,11 @@ from auth_server import config
 from auth_server.access import apis
 from auth_server.accounts import sign_in
 from auth_server.clients import metadata
+from auth_server.infra import language
 from auth_server.keys import jose, keyring
 from auth_server.oauth import authorization_request, introspection, response, revocation, token, userinfo
 from auth_server.oauth.server import Server
 from auth_server.tokens import claims
-from auth_server.web import i18n
 from auth_server.web.answers import Answer
 from auth_server.web.machines import Machines, Request
 
@@ -64,7 +64,7 @@ def provider_metadata(server: Server) -> dict[str, Any]:
         "authorization_response_iss_parameter_supported": True,
         "acr_values_supported": list(sign_in.ACR_VALUES),
         "prompt_values_supported": ["none", "login", "consent", "select_account"],
-        "ui_locales_supported": list(i18n.available()),
+        "ui_locales_supported": list(language.available()),
         "claims_parameter_supported": False,
         "request_parameter_supported": False,
         "request_uri_parameter_supported": False,

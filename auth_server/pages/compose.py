@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from flask import Flask, Response, send_from_directory
+from flask_limiter import Limiter
 from flask_login import current_user
 from werkzeug.exceptions import NotFound
 
@@ -24,8 +25,8 @@ _STATIC = Path(__file__).resolve().parent.parent / "static"
 _YEAR_SECONDS = 365 * 86400
 
 
-def setup_pages(app: Flask) -> None:
-    """Mount every page."""
+def setup_pages(app: Flask, limiter: Limiter) -> None:
+    """Mount every page; `limiter` is for those that create rows for strangers."""
     setup_first_run(app)
     setup_login(app)
     setup_second_factor(app)

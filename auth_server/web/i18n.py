@@ -1,42 +1,29 @@
-"""Texts in the person's language: gettext catalogues in `locale/`, chosen by `ui_locales`, then Accept-Language."""
+"""The language of a page: chosen by `ui_locales`, then Accept-Language; and the filter that writes moments."""
 
 from __future__ import annotations
 
-import gettext as gettext_module
 from datetime import datetime
-from functools import lru_cache
-from pathlib import Path
 
 from flask import Flask, g, has_request_context, request
 from markupsafe import Markup
 
-from auth_server.infra import clock
+from auth_server.infra import clock, language
+from auth_server.infra.language import gettext, ngettext
 
-_FOLDER = Path(__file__).resolve().parent.parent / "locale"
-_RIGHT_TO_LEFT = frozenset({"ar", "fa", "he", "ur"})
-_DEFAULT = "en"
+__all__ = ["busy_text", "gettext", "moment", "ngettext", "setup_i18n", "wait_text"]
 
 
 def setup_i18n(app: Flask) -> None:
     """Give templates `_`, `ngettext`, `lang`, `dir` and the filter `moment`."""
+    language.ask_with(current_language)
     app.jinja_env.add_extension("jinja2.ext.i18n")
     app.jinja_env.install_gettext_callables(gettext, ngettext, newstyle=True)  # type: ignore[attr-defined]
     app.jinja_env.filters["moment"] = moment
 
     @app.context_processor
-    def language() -> dict[str, str]:
-        chosen = current_language()
-        return {"lang": chosen, "dir": "rtl" if chosen in _RIGHT_TO_LEFT else "ltr"}
-
-
-def gettext(message: str) -> str:
-    """Translate one text."""
-    return _catalogue(current_language()).gettext(message)
-
-
-def ngettext(singular: str, plural: str, number: int) -> str:
-    """Translate a text that depends on a number."""
-    return _catalogue(current_language()).ngettext(singular, plural, number)
+    def spoken() -> dict[str, str]:
+        chosen = language.current()
+        return {"lang": chosen, "dir": language.direction(chosen)}
 
 
 def wait_text(seconds: int) -> str:
@@ -54,20 +41,11 @@ def busy_text() -> str:
 def current_language() -> str:
     """Return the best language that there is a catalogue for."""
     if not has_request_context():
-        return _DEFAULT
+        return language.DEFAULT
     if "language" not in g:
-        wanted = request.args.get("ui_locales", "").split()[:5]
-        offered = available()
-        best = next((tag.split("-")[0].lower() for tag in wanted if tag.split("-")[0].lower() in offered), None)
-        g.language = best or request.accept_languages.best_match(offered, _DEFAULT)
+        wanted = language.best_of(request.args.get("ui_locales", "").split()[:5])
+        g.language = wanted or request.accept_languages.best_match(language.available(), language.DEFAULT)
     return str(g.language)
-
-
-@lru_cache(maxsize=1)
-def available() -> tuple[str, ...]:
-    """Return the languages with a catalogue; English is in the source."""
-    found = [path.parent.parent.name for path in _FOLDER.glob("*/LC_MESSAGES/messages.mo")] if _FOLDER.is_dir() else []
-    return (_DEFAULT, *sorted(found))
 
 
 def moment(at: datetime | None) -> str:
@@ -89,8 +67,3 @@ def _ago(at: datetime) -> str:
     if seconds < 30 * 86400:
         return ngettext("%(num)s day ago", "%(num)s days ago", seconds // 86400) % {"num": seconds // 86400}
     return at.strftime("%Y-%m-%d")
-
-
-@lru_cache(maxsize=32)
-def _catalogue(language: str) -> gettext_module.NullTranslations:
-    return gettext_module.translation("messages", str(_FOLDER), [language], fallback=True)
