@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 def create_app(settings: Settings | None = None) -> Flask:
     """Return the application; raise `ConfigurationError` with every problem of the environment."""
     from auth_server import cli, config
+    from auth_server.accounts.notices import setup_notices
     from auth_server.database import setup_database
     from auth_server.infra import schema
     from auth_server.infra.log import setup_log
@@ -45,6 +46,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = Application("auth_server", template_folder=str(schema.shipped("templates")), static_folder=None)
     limiter = make_limiter(settings)
     setup_database(app, settings)
+    setup_notices()
     setup_request_id(app)
     setup_guards(app)
     setup_session(app)

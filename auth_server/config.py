@@ -60,10 +60,15 @@ class Settings:
     secret_key: str = setting(values.secret, "", "Master secret; made once in the instance folder.")
     secret_key_previous: str = setting(values.secret, "", "Still opens what was sealed before a change of SECRET_KEY.")
     config_file: str = setting(values.text, "", "TOML applied at the start, see `apply`.", "/etc/auth-server.toml")
-    mail_url: str = setting(
-        values.text, "", "Where mail goes; default: the outbox folder.", "smtps://user:password@mail.example.org:465"
+    mail_url: values.MailUrl | None = setting(
+        values.mail_url,
+        None,
+        "Where mail goes: `smtp://` (STARTTLS), `smtps://`, `file:///folder`; default: `outbox` in the instance.",
+        "smtps://user:password@mail.example.org:465",
     )
-    mail_from: str = setting(values.text, "", "Sender of mail.", "auth@example.org")
+    mail_from: str = setting(
+        values.mail_address, "", "Sender of mail; default: `auth-server@` the issuer's host.", "auth@example.org"
+    )
     access_token_ttl: timedelta = setting(
         values.duration, timedelta(minutes=15), "Life of access tokens, at most 1h.", "15m"
     )

@@ -1,6 +1,6 @@
-"""Work that no request should wait for: the key schedule, and the end of rows that nobody can use any more.
+"""Work that no request should wait for: mail, the key schedule, and the end of rows that nobody can use any more.
 
-A thread of `serve` runs it; over all processes and machines on one database, once a minute.
+Threads of `serve` do it: mail at once, the rest once a minute over all processes and machines on one database.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
 from auth_server import config
-from auth_server.accounts import pending, sessions
+from auth_server.accounts import letters, notices, pending, sessions
 from auth_server.database import MOST_DELETED, db
-from auth_server.infra import audit, events, limits, once
+from auth_server.infra import audit, events, limits, once, outbox
 from auth_server.keys import keyring
 from auth_server.oauth import authorization_request
 from auth_server.tokens import opaque, revocations, store
@@ -24,6 +24,7 @@ from auth_server.values import Rate
 
 log = logging.getLogger("auth_server.jobs")
 _MOST_TURNS = 1000
+_LOOK_FOR_MAIL_EVERY_SECONDS = 5
 _ONE_RUN = Rate(1, timedelta(minutes=1))
 
 
@@ -33,9 +34,11 @@ def run_due() -> bool:
         return False
     settings = config.current()
     keyring.follow_schedule(settings.key_rotation_interval)
+    notices.tell_of_throttling()
     for prune in (
         limits.prune,
         once.prune,
+        outbox.prune,
         sessions.prune,
         pending.prune,
         authorization_request.prune,
@@ -61,17 +64,34 @@ def _until_nothing_is_left(prune: Callable[[], int]) -> None:
 def start(app: Flask) -> threading.Event:
     """Run in the background until the returned event is set. A failed run is logged and tried again."""
     stopped = threading.Event()
-    threading.Thread(target=_loop, args=(app, stopped), name="jobs", daemon=True).start()
+    for name, loop in (("jobs", _loop), ("outbox", _deliver)):
+        threading.Thread(target=loop, args=(app, stopped), name=name, daemon=True).start()
     return stopped
+
+
+def deliver_due() -> int:
+    """Deliver what waits in the outbox and is due; return how many arrived."""
+    return outbox.deliver_due({letters.MAIL: letters.deliver})
 
 
 def _loop(app: Flask, stopped: threading.Event) -> None:
     while not stopped.wait(_ONE_RUN.period.total_seconds()):
-        with app.app_context():
-            events.begin(events.Context(request_id="jobs", actor_kind="job", actor="schedule"))
-            try:
-                run_due()
-                db.session.commit()
-            except SQLAlchemyError:
-                db.session.rollback()
-                log.exception("the scheduled work failed")
+        _run(app, run_due)
+
+
+def _deliver(app: Flask, stopped: threading.Event) -> None:
+    """Deliver as soon as this process has written something, and look now and then for what others wrote."""
+    while not stopped.is_set():
+        outbox.bell.wait(_LOOK_FOR_MAIL_EVERY_SECONDS)
+        _run(app, deliver_due)
+
+
+def _run(app: Flask, work: Callable[[], object]) -> None:
+    with app.app_context():
+        events.begin(events.Context(request_id="jobs", actor_kind="job", actor="schedule"))
+        try:
+            work()
+            db.session.commit()
+        except SQLAlchemyError:
+            db.session.rollback()
+            log.exception("the scheduled work failed")

@@ -5,14 +5,15 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _PERIODS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 _LEAST_SECRET_LENGTH = 32
 _ISSUER = re.compile(r"(https?)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?", re.ASCII)
+_MAIL_PORT = {"smtp": 587, "smtps": 465}
 _DEFAULT_PORT = {"http": 80, "https": 443}
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -49,6 +50,42 @@ def rate(text: str) -> Rate | None:
     if not found or int(found[1]) < 1:
         raise Invalid("expected e.g. `5 per 15 minutes`, or `off`")
     return Rate(int(found[1]), timedelta(seconds=int(found[2] or 1) * _PERIODS[found[3]]))
+
+
+@dataclass(frozen=True)
+class MailUrl:
+    """Where mail goes: a server (`smtp`: STARTTLS; `smtps`: TLS from the start), or a folder (`file`)."""
+
+    scheme: str
+    host: str = ""
+    port: int = 0
+    user: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+    folder: str = ""
+
+
+def mail_url(text: str) -> MailUrl | None:
+    """Parse `smtp://` and `smtps://` with `user:password@host:port`, or `file:///folder`; nothing is None."""
+    if not text:
+        return None
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as cause:
+        raise Invalid("expected a host and a port") from cause
+    if parts.scheme == "file" and parts.path.startswith("/") and not parts.netloc:
+        return MailUrl("file", folder=unquote(parts.path))
+    if parts.scheme not in _MAIL_PORT or not parts.hostname or parts.path not in ("", "/") or parts.query:
+        raise Invalid("expected smtp://, smtps:// with user:password@host:port, or file:///folder")
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    return MailUrl(parts.scheme, parts.hostname, port or _MAIL_PORT[parts.scheme], user, password)
+
+
+def mail_address(text: str) -> str:
+    """Accept the address that mail comes from."""
+    if not re.fullmatch(r"[^@\s\"<>,;:]+@[^@\s\"<>,;:]+", text):
+        raise Invalid("expected an e-mail address")
+    return text
 
 
 def boolean(text: str) -> bool:

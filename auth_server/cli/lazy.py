@@ -18,6 +18,7 @@ NAMES: dict[str, str] = {
     "keys": "auth_server.cli.keys",
     "sessions": "auth_server.cli.grants",
     "tokens": "auth_server.cli.grants",
+    "mail": "auth_server.cli.mail",
     "apply": "auth_server.cli.declared",
 }
 HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"]}

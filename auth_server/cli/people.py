@@ -129,7 +129,7 @@ def set_user(
     groups_and_roles(user.id, group_names, role_names)
     if password is not None:
         passwords.store(user.id, password, least=_LEAST_TYPED_PASSWORD)
-        ending.sign_out_everywhere(user.id, "password_reset")
+        ending.password_reset(user.id)
     show(view(user), as_json)
 
 

@@ -78,6 +78,12 @@ def of_subject(subject: str, events: Sequence[str], *, reach: timedelta, most: i
     return list(database.execute(select(_TABLE).where(*recent).order_by(_TABLE.c.id.desc()).limit(most)))
 
 
+def recent(events: Sequence[str], *, reach: timedelta) -> list[Any]:
+    """Return the events of these kinds of so long a time, the oldest first."""
+    conditions = (_TABLE.c.at > clock.now() - reach, _TABLE.c.event.in_(events))
+    return list(database.execute(select(_TABLE).where(*conditions).order_by(_TABLE.c.id)))
+
+
 def prune(retention: timedelta) -> int:
     """Delete events older than `retention`; return how many."""
     return database.delete_some(_TABLE, _TABLE.c.at <= clock.now() - retention)

@@ -8,6 +8,7 @@ token or password is ever passed to it.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
@@ -30,6 +31,7 @@ class Event(StrEnum):
     SESSION_ENDED = "session.ended"
     SESSIONS_ENDED = "sessions.ended"
     PASSWORD_SET = "password.set"  # noqa: S105 - an event's name
+    PASSWORD_RESET = "password.reset"  # noqa: S105 - an event's name
     PASSWORD_CHANGED = "password.changed"  # noqa: S105 - an event's name
     MFA_TURNED_ON = "mfa.turned_on"
     MFA_TURNED_OFF = "mfa.turned_off"
@@ -72,6 +74,9 @@ class Event(StrEnum):
     REFRESH_REUSED = "refresh.reused"
     CLIENT_AUTHENTICATION_FAILED = "client.authentication_failed"
     INTROSPECTION_REFUSED = "introspection.refused"
+    DELIVERED = "delivery.arrived"
+    DELIVERY_FAILED = "delivery.failed"
+    DELIVERY_GIVEN_UP = "delivery.given_up"
     KEY_CREATED = "key.created"
     KEYS_ROTATED = "keys.rotated"
     KEY_REVOKED = "key.revoked"
@@ -90,6 +95,8 @@ FAILURES = frozenset(
         Event.REFRESH_REUSED,
         Event.CLIENT_AUTHENTICATION_FAILED,
         Event.INTROSPECTION_REFUSED,
+        Event.DELIVERY_FAILED,
+        Event.DELIVERY_GIVEN_UP,
     }
 )
 
@@ -128,6 +135,16 @@ def begin(new: Context) -> None:
     _context.set(new)
 
 
+Observer = Callable[[Event, Mapping[str, str], Mapping[str, object]], None]
+"""Called with the event, what the audit says of it, and its further data, in the transaction of the act."""
+_observers: dict[Event, Observer] = {}
+
+
+def observe(kinds: Iterable[Event], observer: Observer) -> None:
+    """Let somebody know of these events from now on; one observer an event."""
+    _observers.update(dict.fromkeys(kinds, observer))
+
+
 def record(
     event: Event,
     *,
@@ -159,6 +176,8 @@ def record(
         audit.append_soon(entry, data)
     elif event not in LOG_ONLY:
         audit.append(entry, data)
+    if event in _observers:
+        _observers[event](event, entry, data)
     level = logging.WARNING if has_failed else logging.INFO
     if log.isEnabledFor(level):
         line = log.makeRecord(log.name, level, "", 0, event.value, (), None)  # without looking up who calls

@@ -95,6 +95,7 @@ def _words() -> dict[Event, str]:
         Event.RECOVERY_CODES_MADE: _("New recovery codes made"),
         Event.RECOVERY_CODE_USED: _("Recovery code used"),
         Event.PASSWORD_SET: _("Password set"),
+        Event.PASSWORD_RESET: _("Password set by a link, or by an operator"),
         Event.RESET_LINK_MADE: _("Link made that sets a new password"),
         Event.SESSIONS_ENDED: _("Signed out elsewhere, or everywhere"),
         Event.USER_CHANGED: _("Name, address or other details changed"),

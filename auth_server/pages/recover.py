@@ -55,7 +55,7 @@ def reset() -> Response:
     if once.spend(ending.RESET_LINK, token) is None:
         raise PageError("flow_expired", detail="the reset link was used meanwhile")
     passwords.store_hash(user.id, stored)
-    ending.sign_out_everywhere(user.id, "password_reset")
+    ending.password_reset(user.id)
     text = render_template(
         "done.html",
         heading=_("Your password is set"),

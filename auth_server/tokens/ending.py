@@ -18,6 +18,9 @@ from auth_server.tokens import models, revocations, store
 RESET_LINK = "password-reset"
 """Purpose of one-time links that set a password."""
 
+LINKS_OF_A_PERSON = [RESET_LINK]
+"""Purposes of one-time links that open something and end with everything else of the account."""
+
 _FAMILY: Any = models.Family.__table__
 
 
@@ -45,6 +48,12 @@ def sign_out_everywhere(user_id: str, cause: str) -> tuple[int, int]:
     _forget_what_eases_a_sign_in(user_id)
     record(Event.SESSIONS_ENDED, subject=user_id, count=len(ended), cause=cause)
     return len(ended), len(families)
+
+
+def password_reset(user_id: str) -> None:
+    """The password was set by whoever holds a link, or by an operator: everything ends."""
+    sign_out_everywhere(user_id, "password_reset")
+    record(Event.PASSWORD_RESET, subject=user_id)
 
 
 def password_changed(user_id: str, kept_session: str) -> None:
@@ -143,7 +152,8 @@ def revoke_access_token(claims: dict[str, Any]) -> None:
 
 def _forget_what_eases_a_sign_in(user_id: str) -> None:
     """End one-time links, trust in browsers, and sign-ins that wait for their second factor."""
-    once.revoke(RESET_LINK, user_id)
+    for purpose in LINKS_OF_A_PERSON:
+        once.revoke(purpose, user_id)
     sign_in.forget_trust(user_id)
     pending.end_of_user(user_id)
 

@@ -57,6 +57,7 @@ def test_every_refusal_of_a_person_has_words(app: Flask) -> None:
     of_machines = {
         *(Event.AUTHORIZATION_REFUSED, Event.TOKEN_REFUSED),
         *(Event.CLIENT_AUTHENTICATION_FAILED, Event.INTROSPECTION_REFUSED),
+        *(Event.DELIVERY_FAILED, Event.DELIVERY_GIVEN_UP),
     }
     assert shown >= FAILURES - of_machines
 
