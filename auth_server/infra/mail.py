@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import smtplib
 import ssl
@@ -98,5 +99,6 @@ def _write(message: EmailMessage, folder: Path) -> None:
             file.write(bytes(message))
         draft.rename(folder / name)
     except OSError as cause:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink()
         raise Undeliverable(f"cannot write to {folder} ({type(cause).__name__})") from cause
