@@ -166,12 +166,15 @@ class Busy(Exception):
 
 
 class RefusedInput(Exception):
-    """What an operator or a form typed is refused; the message says what to change. `field` names the input."""
+    """What an operator or a form typed is refused; the message says what to change. `field` names the input.
 
-    def __init__(self, message: str, field: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.field = field
+    `template` is the message before its `values` are put in (`%(name)s`): what pages translate, see `web.i18n`.
+    """
+
+    def __init__(self, template: str, field: str = "", **values: object) -> None:
+        self.template, self.values, self.field = template, values, field
+        self.message = template % values if values else template
+        super().__init__(self.message)
 
 
 @dataclass
@@ -187,3 +190,6 @@ class PageError(Exception):
     """A local URL that starts the same thing again."""
     detail: str = ""
     retry_after_seconds: int | None = None
+    heading: str = ""
+    text: str = ""
+    """What the page says, where it is more exact than the words that belong to the code."""

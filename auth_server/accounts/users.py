@@ -238,7 +238,9 @@ def _checked_email(address: str) -> str:
 def _checked_name(name: str) -> str:
     text = unicodedata.normalize("NFC", name.strip())
     if len(text) > _LONGEST_NAME or any(unicodedata.category(char) == "Cc" for char in text):
-        raise RefusedInput(f"a name has at most {_LONGEST_NAME} characters and no control characters", "name")
+        raise RefusedInput(
+            "a name has at most %(count)s characters and no control characters", "name", count=_LONGEST_NAME
+        )
     return text
 
 

@@ -7,12 +7,13 @@ from datetime import timedelta
 from flask import Blueprint, Flask, Response, render_template, request
 
 from auth_server import config
-from auth_server.accounts import passwords, users
+from auth_server.accounts import passwords, sign_in, users
 from auth_server.errors import PageError, RefusedInput
 from auth_server.infra import once
 from auth_server.infra.events import Event, record
 from auth_server.tokens import ending
 from auth_server.web.i18n import gettext as _
+from auth_server.web.i18n import refusal_text
 
 RESET_PATH = "/recover/reset"
 _LINK_LIFE = timedelta(minutes=30)
@@ -50,11 +51,12 @@ def reset() -> Response:
         new_password = request.form.get("password", "")
         passwords.check_rules(new_password, context=(user.email, user.name))
     except RefusedInput as refusal:
-        return _form(token, user, {"password": refusal.message}, 422)
+        return _form(token, user, {"password": refusal_text(refusal)}, 422)
     stored = passwords.hash_password(new_password)
     if once.spend(ending.RESET_LINK, token) is None:
         raise PageError("flow_expired", detail="the reset link was used meanwhile")
     passwords.store_hash(user.id, stored)
+    sign_in.forgive(user.email)
     ending.sign_out_everywhere(user.id, "password_reset")
     text = render_template(
         "done.html",

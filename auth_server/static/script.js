@@ -25,6 +25,11 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   button.hidden = false;
 }
 
+for (const button of document.querySelectorAll("[data-print]")) {
+  button.addEventListener("click", () => window.print());
+  button.hidden = false;
+}
+
 // The prototype's method: a field called "submit" would hide the form's own.
 const answer = document.querySelector("form[data-autosubmit]");
 if (answer) HTMLFormElement.prototype.submit.call(answer);

@@ -10,6 +10,7 @@ from pathlib import Path
 from flask import Flask, g, has_request_context, request
 from markupsafe import Markup
 
+from auth_server.errors import RefusedInput
 from auth_server.infra import clock
 
 _FOLDER = Path(__file__).resolve().parent.parent / "locale"
@@ -39,11 +40,26 @@ def ngettext(singular: str, plural: str, number: int) -> str:
     return _catalogue(current_language()).ngettext(singular, plural, number)
 
 
+def refusal_text(refusal: RefusedInput) -> str:
+    """Say why an input was refused; the domain writes the reason in English, with the numbers apart."""
+    text = gettext(refusal.template)
+    return text % refusal.values if refusal.values else text
+
+
 def wait_text(seconds: int) -> str:
     """Say that there were too many tries, and how long to wait."""
     minutes = -(-seconds // 60)
-    words = ngettext("Wait %(num)s minute, then try again.", "Wait %(num)s minutes, then try again.", minutes)
-    return f"{gettext('Too many tries.')} {words % {'num': minutes}}"
+    hours = -(-minutes // 60)
+    if minutes <= 90:
+        number = minutes
+        words = ngettext("Wait %(num)s minute, then try again.", "Wait %(num)s minutes, then try again.", minutes)
+    elif hours <= 48:
+        number = hours
+        words = ngettext("Wait %(num)s hour, then try again.", "Wait %(num)s hours, then try again.", hours)
+    else:
+        number = -(-hours // 24)
+        words = ngettext("Wait %(num)s day, then try again.", "Wait %(num)s days, then try again.", number)
+    return f"{gettext('Too many tries.')} {words % {'num': number}}"
 
 
 def busy_text() -> str:
