@@ -18,7 +18,7 @@ from pathlib import Path
 _FILE = Path(__file__).resolve().parent.parent / "data" / "common-passwords.txt.gz"
 _PADDING = string.digits + string.punctuation + string.whitespace
 _LONGEST_COMMON = 64
-_SHORTEST_WORD = 4
+_SHORTEST_WORD = 3
 _ENOUGH_BESIDE_A_WORD = 8
 _BETWEEN_WORDS = re.compile(r"[\W_]+")
 
