@@ -154,8 +154,9 @@ Buckets = tuple[str, tuple[str, ...], Mapping[str, Rate]]
 
 def _buckets(email: str, user: users.User | None, browser_digest: str, address: str) -> Buckets:
     """Return the bucket that success clears, those it only gives the try back to, and those that last."""
-    if user and browser_digest and knows(user.id, browser_digest):
-        return "login:browser:" + crypto.digest(f"{user.id}:{browser_digest}"), (), {}
+    user_id = user.id if user else ""  # asked for nobody too: the same work for everybody
+    if browser_digest and knows(user_id, browser_digest):
+        return "login:browser:" + crypto.digest(f"{user_id}:{browser_digest}"), (), {}
     return _account_bucket(email), ("login:address:" + address_bucket(address),), _lasting(email)
 
 
