@@ -156,9 +156,7 @@ def _interval(one: list[float], other: list[float]) -> tuple[float, float]:
 
 
 def _report(found: list[dict[str, Any]]) -> None:
-    print(
-        "Milliseconds of an answer; difference: of the medians, from `unknown`, with the interval in which it lies (95 %)\n"
-    )
+    print("Milliseconds; difference: of the medians, from `unknown`, with the interval in which it lies (95 %)\n")
     print(f"{'case':22}{'account':18}{'n':>5}{'p10':>9}{'p50':>9}{'p90':>9}{'difference':>12}{'interval':>20}")
     for row in found:
         low, high = row["interval_ms"]
