@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks import baseline, compare, failover, goals, limits, loads, parts, servers
+from benchmarks import baseline, compare, enumeration, failover, goals, limits, loads, parts, servers
 from benchmarks.grounds import BaselineGround, OurGround
 from benchmarks.rows import ROWS, Row
 from benchmarks.targets import Target, measure, results
@@ -121,6 +121,7 @@ _RUNS = {
     "growth": loads.run_growth,
     "failover": failover.run_failover,
     "parts": parts.run_parts,
+    "enumeration": enumeration.run_enumeration,
 }
 
 
@@ -131,6 +132,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=2.0, help="length of a sample (2)")
     parser.add_argument("--rounds", type=int, default=4, help="samples of each row (4)")
     parser.add_argument("--times", type=int, default=5, help="starts to take the median of (5)")
+    parser.add_argument("--samples", type=int, default=400, help="tries of each kind for `enumeration` (400)")
     parser.add_argument("--database", help="SQLAlchemy URL of an empty PostgreSQL database; otherwise SQLite")
     parser.add_argument("--sizes", type=int, action="append", help="a size for `growth`; may be repeated")
     parser.add_argument("--peer", action="append", help="one peer; may be repeated")

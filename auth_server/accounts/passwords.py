@@ -18,14 +18,17 @@ from sqlalchemy import ForeignKey, String, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_server import config, database
-from auth_server.accounts import hashing
+from auth_server.accounts import guessable, hashing
 from auth_server.database import Base, Moment
 from auth_server.errors import RefusedInput
 from auth_server.infra import clock, sealed_keys
 from auth_server.infra.events import Event, record
+from auth_server.infra.language import mark
 
 MOST_BYTES = 1024
+_OURSELVES = ("auth server", "authserver")
 _SCHEME = "v1$"
+_TOO_SHORT = mark("use at least %(count)s characters; a few words make a good password")
 
 
 class Password(Base):
@@ -43,7 +46,7 @@ _TABLE: Any = Password.__table__
 def store(user_id: str, new_password: str, *, least: int | None = None, context: tuple[str, ...] = ()) -> None:
     """Set a password in the open transaction; raise `RefusedInput` for a broken rule.
 
-    `context` are words that it must not be.
+    `context` are words of which it must not consist.
     """
     check_rules(new_password, least=least, context=context)
     store_hash(user_id, hash_now(new_password))
@@ -70,7 +73,7 @@ def changed_at(user_id: str) -> datetime | None:
 
 def check(user_id: str | None, presented: str) -> bool:
     """Tell whether this is the person's password; costs the same for nobody, for no password and for a wrong one."""
-    stored = _stored(user_id) if user_id else None
+    stored = _stored(user_id or "")  # asked for nobody too: the same work for everybody
     database.release()  # no transaction stays open during the hash
     return _matches(presented, stored or _dummy()) and stored is not None
 
@@ -87,14 +90,23 @@ def hash_now(password: str) -> str:
 
 
 def check_rules(password: str, *, least: int | None = None, context: tuple[str, ...] = ()) -> None:
-    """Raise `RefusedInput` with the one rule that is broken (NIST SP 800-63B-4 §3.1.1.2: length, no composition)."""
+    """Raise `RefusedInput` with the one rule that is broken (NIST SP 800-63B-4 §3.1.1.2: length, no composition).
+
+    `context` are words about the person, of which it must not consist; the server's own are added.
+    """
     shortest = config.current().password_min_length if least is None else least
     if len(password) < shortest:
-        raise RefusedInput(f"use at least {shortest} characters; a few words make a good password", "password")
+        raise RefusedInput(_TOO_SHORT, "password", count=shortest)
     if len(password.encode("utf-8", "surrogatepass")) > MOST_BYTES:
-        raise RefusedInput(f"use at most {MOST_BYTES} bytes", "password")
-    if len(set(password)) < 4 or password.casefold() in {word.casefold() for word in context if word}:
-        raise RefusedInput("this is too easy to guess; a few words make a good password", "password")
+        raise RefusedInput(mark("use at most %(count)s bytes"), "password", count=MOST_BYTES)
+    if len(set(password)) < 4:
+        raise RefusedInput(mark("this is too easy to guess; a few words make a good password"), "password")
+    if guessable.is_mostly(password, (*context, config.current().issuer_host, *_OURSELVES)):
+        raise RefusedInput(
+            mark("this is too easy to guess: little more than your name, your address or this site"), "password"
+        )
+    if guessable.is_common(password):
+        raise RefusedInput(mark("this is too easy to guess: little more than a common password"), "password")
 
 
 def _stored(user_id: str) -> str | None:

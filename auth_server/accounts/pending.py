@@ -34,12 +34,13 @@ _TABLE: Any = PendingSignIn.__table__
 
 @dataclass(frozen=True)
 class Pending:
-    """A live one; `amr` are the methods used so far."""
+    """A live one, since `began_at`; `amr` are the methods used so far."""
 
     digest: str
     user_id: str
     amr: tuple[str, ...]
     remember: bool
+    began_at: datetime
 
 
 def begin(user_id: str, *, amr: tuple[str, ...], remember: bool, browser_digest: str) -> str:
@@ -61,7 +62,9 @@ def find(raw_handle: str, browser_digest: str) -> Pending | None:
     )
     joined = select(_TABLE).join(users.TABLE, users.TABLE.c.id == _TABLE.c.user_id)
     row = database.execute(joined.where(*conditions)).first()
-    return None if row is None else Pending(row.digest, row.user_id, tuple(row.amr), row.remember)
+    if row is None:
+        return None
+    return Pending(row.digest, row.user_id, tuple(row.amr), row.remember, row.expires_at - _LIFE)
 
 
 def close(found: Pending) -> bool:

@@ -14,6 +14,7 @@ from auth_server.accounts.sign_in import Guess
 from auth_server.errors import RefusedInput
 from auth_server.infra import crypto, limits
 from auth_server.infra.events import Event, record
+from auth_server.infra.language import mark
 from auth_server.values import Rate
 
 APP, RECOVERY = "app", "recovery"
@@ -62,9 +63,22 @@ def check(user_id: str, presented: str, *, method: str, browser_digest: str) -> 
 def turn_on(user_id: str, presented: str) -> list[str]:
     """Switch the waiting app on with its first code; return the recovery codes, this once. Raise `RefusedInput`."""
     if not totp.confirm(user_id, presented):
-        raise RefusedInput("This code is not right. Check that the clock of your phone is.", "code")
+        raise _refusal(totp.lead(user_id, presented))
     record(Event.MFA_TURNED_ON, subject=user_id, method=APP)
     return new_recovery_codes(user_id)
+
+
+def _refusal(lead: int) -> RefusedInput:
+    """Return why the first code of an app is refused; `lead` is that of `totp.lead`."""
+    if lead > 0:
+        return RefusedInput(
+            mark("The clock of your phone is ahead. Let it set the time by itself, then enter a new code."), "code"
+        )
+    if lead < 0:
+        return RefusedInput(
+            mark("The clock of your phone is behind. Let it set the time by itself, then enter a new code."), "code"
+        )
+    return RefusedInput(mark("This code is not right."), "code")
 
 
 def new_recovery_codes(user_id: str) -> list[str]:

@@ -1,12 +1,13 @@
 """The sign-in: which proofs a person has given, which are missing, and the guess limit in front of them.
 
-Wrong tries count per account and per address. A browser that has signed in to the account before has a bucket of its
-own and counts in no other, so that nobody can lock an owner out.
+Wrong tries count per account and per address, and per account once more over a day and over a month. A browser that has
+signed in to the account before has a bucket of its own and counts in no other, so that nobody can lock an owner out.
 """
 
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -21,6 +22,7 @@ from auth_server.database import Base, Moment
 from auth_server.errors import Busy
 from auth_server.infra import clock, crypto, limits
 from auth_server.infra.events import Event, record
+from auth_server.values import Rate
 
 ACR_ONE_FACTOR, ACR_TWO_FACTORS = "aal1", "aal2"
 ACR_VALUES = (ACR_ONE_FACTOR, ACR_TWO_FACTORS)
@@ -28,6 +30,8 @@ ACR_VALUES = (ACR_ONE_FACTOR, ACR_TWO_FACTORS)
 AMR_PASSWORD, AMR_CODE, AMR_SEVERAL = "pwd", "otp", "mfa"
 """Methods, RFC 8176; a recovery code is a one-time password too."""
 TRUST_LIFE = timedelta(days=30)
+_A_DAY, _A_MONTH = Rate(30, timedelta(days=1)), Rate(100, timedelta(days=30))
+"""At most 100 failures in a row (NIST SP 800-63B-4 §3.2.2), and not all of them while the owner sleeps."""
 
 
 class KnownBrowser(Base):
@@ -75,9 +79,9 @@ def by_password(email: str, presented: str, *, browser_digest: str, address: str
     Raises `Busy` when too many are being checked just now: such a try does not count.
     """
     user = users.find_by_email(email)
-    own, shared = _buckets(email, user, browser_digest, address)
+    own, shared, lasting = _buckets(email, user, browser_digest, address)
     database.release()
-    reservation = limits.reserve((own, *shared), config.current().login_rate_limit)
+    reservation = _reserve((own, *shared), lasting)
     if reservation.refused:
         record(Event.SIGN_IN_THROTTLED, subject=user.id if user else "", reason="too many failed tries")
         return Attempt(None, reservation.retry_after_seconds)
@@ -90,9 +94,14 @@ def by_password(email: str, presented: str, *, browser_digest: str, address: str
     if not is_right:
         record(Event.SIGN_IN_FAILED, subject=user.id if user else "", reason="wrong address or password")
         return Attempt(None)
-    limits.clear(own)
+    limits.clear(own, *_lasting(email))
     limits.give_back(shared)
     return Attempt(user)
+
+
+def forgive(email: str) -> None:
+    """Forget an account's failed tries: its password was set anew by somebody who may."""
+    limits.clear(_account_bucket(email), *_lasting(email))
 
 
 def complete(user: users.User, *, amr: tuple[str, ...], browser_digest: str, trust: bool = False) -> Proved:
@@ -140,12 +149,30 @@ def address_bucket(address: str) -> str:
     return str(parsed)
 
 
-def _buckets(email: str, user: users.User | None, browser_digest: str, address: str) -> tuple[str, tuple[str, ...]]:
-    """Return the bucket that success clears, and those it only gives the try back to."""
-    if user and browser_digest and knows(user.id, browser_digest):
-        return "login:browser:" + crypto.digest(f"{user.id}:{browser_digest}"), ()
-    account = "login:account:" + crypto.digest(users.email_key(email))
-    return account, ("login:address:" + address_bucket(address),)
+Buckets = tuple[str, tuple[str, ...], Mapping[str, Rate]]
+
+
+def _buckets(email: str, user: users.User | None, browser_digest: str, address: str) -> Buckets:
+    """Return the bucket that success clears, those it only gives the try back to, and those that last."""
+    user_id = user.id if user else ""  # asked for nobody too: the same work for everybody
+    if browser_digest and knows(user_id, browser_digest):
+        return "login:browser:" + crypto.digest(f"{user_id}:{browser_digest}"), (), {}
+    return _account_bucket(email), ("login:address:" + address_bucket(address),), _lasting(email)
+
+
+def _account_bucket(email: str) -> str:
+    return "login:account:" + crypto.digest(users.email_key(email))
+
+
+def _lasting(email: str) -> dict[str, Rate]:
+    """Return the buckets that stop whoever tries patiently: any success at the account clears them."""
+    digest = crypto.digest(users.email_key(email))
+    return {f"login:day:{digest}": _A_DAY, f"login:month:{digest}": _A_MONTH}
+
+
+def _reserve(keys: tuple[str, ...], lasting: Mapping[str, Rate]) -> limits.Reservation:
+    rate = config.current().login_rate_limit
+    return limits.reserve((), None) if rate is None else limits.reserve_each({**dict.fromkeys(keys, rate), **lasting})
 
 
 def knows(user_id: str, browser_digest: str) -> bool:

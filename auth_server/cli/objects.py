@@ -44,7 +44,7 @@ def hashed(item: Declared) -> Declared:
         return dataclasses.replace(item, secret=None)
     if item.secret.stored:
         return item
-    passwords.check_rules(item.secret.plain, context=(item.id,))
+    passwords.check_rules(item.secret.plain, context=(item.id, str(item.values.get("name", ""))))
     return dataclasses.replace(item, secret=Secret(stored=passwords.hash_now(item.secret.plain)))
 
 

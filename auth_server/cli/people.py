@@ -10,7 +10,7 @@ import click
 
 from auth_server.access import groups as group_rows
 from auth_server.access import roles
-from auth_server.accounts import passwords
+from auth_server.accounts import passwords, sign_in
 from auth_server.accounts import users as user_rows
 from auth_server.cli.root import confirm, example, in_app, json_option, refuse, say, show, yes_option
 from auth_server.errors import RefusedInput
@@ -79,7 +79,7 @@ def create(
         answer["url"] = recover.make_link(user)
         say("Give the person this link; it sets a password, works once and for 30 minutes.")
     else:
-        passwords.store(user.id, password, least=_LEAST_TYPED_PASSWORD)
+        _store_typed(user, password)
     show(answer, as_json)
 
 
@@ -128,7 +128,7 @@ def set_user(
     user_rows.change(user, email=email, name=name, verified=verified, claims=_claims(claims) if claims else None)
     groups_and_roles(user.id, group_names, role_names)
     if password is not None:
-        passwords.store(user.id, password, least=_LEAST_TYPED_PASSWORD)
+        _store_typed(user, password)
         ending.password_reset(user.id)
     show(view(user), as_json)
 
@@ -230,7 +230,12 @@ def _password_from_stdin() -> str:
         else click.prompt("Password", hide_input=True, err=True)
     )
     if len(password) < _LEAST_TYPED_PASSWORD:
-        raise RefusedInput(f"use at least {_LEAST_TYPED_PASSWORD} characters", "password")
+        raise RefusedInput("use at least %(count)s characters", "password", count=_LEAST_TYPED_PASSWORD)
     if len(password) < config.current().password_min_length:
         say("warning: this password is shorter than the pages would accept")
     return str(password)
+
+
+def _store_typed(user: user_rows.User, password: str) -> None:
+    passwords.store(user.id, password, least=_LEAST_TYPED_PASSWORD, context=(user.email, user.name))
+    sign_in.forgive(user.email)

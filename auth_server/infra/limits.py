@@ -6,7 +6,7 @@ transaction of its own, so that parallel tries cannot pass the limit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -49,13 +49,16 @@ def reserve(keys: Sequence[str], rate: Rate | None) -> Reservation:
 
     The caller must not have written in this request: this transaction is another one.
     """
-    if rate is None:
-        return Reservation(())
+    return Reservation(()) if rate is None else reserve_each(dict.fromkeys(keys, rate))
+
+
+def reserve_each(rates: Mapping[str, Rate]) -> Reservation:
+    """Do the same for buckets that have a rate of their own each."""
     now = clock.now()
-    ordered = sorted(keys)  # one order for everybody: two tries cannot wait for each other
+    ordered = sorted(rates)  # one order for everybody: two tries cannot wait for each other
     with database.engine().connect() as connection:
         for key in ordered:
-            if connection.execute(_count_one(key, rate, now)).rowcount != 1:
+            if connection.execute(_count_one(key, rates[key], now)).rowcount != 1:
                 connection.rollback()
                 resets_at = connection.execute(select(_TABLE.c.resets_at).where(_TABLE.c.key == key)).scalar()
                 left = (resets_at - now).total_seconds() if resets_at else 0
@@ -75,9 +78,9 @@ def give_back_now(keys: Sequence[str]) -> None:
         connection.execute(_one_less(keys))
 
 
-def clear(key: str) -> None:
-    """Forget every counted try of one bucket, in the request's transaction."""
-    database.execute(delete(_TABLE).where(_TABLE.c.key == key))
+def clear(*keys: str) -> None:
+    """Forget every counted try of some buckets, in the request's transaction."""
+    database.execute(delete(_TABLE).where(_TABLE.c.key.in_(keys)))
 
 
 def prune() -> int:

@@ -62,11 +62,21 @@ def _continue(then: str, waiting: AuthorizationRequest | None, here: Session) ->
 def _go_on(then: str, waiting: AuthorizationRequest | None, user: users.User) -> Response:
     """The password is right: the second factor, where there is one, or the end of the sign-in."""
     amr, remember = (sign_in.AMR_PASSWORD,), "remember" in request.form
+    if waiting and _has_shown_both(user, waiting):
+        return redirect(then, 303)  # type: ignore[return-value]
     strictly = _is_again() or (waiting is not None and step_up.wants_second_factor(waiting))
     if second_factor.is_wanted(user.id, browser.digest(), strictly=strictly):
         return second_factor_page.begin(user.id, amr=amr, remember=remember, then=then)
     session.begin(sign_in.complete(user, amr=amr, browser_digest=browser.digest()), remember=remember)
     return redirect(then, 303)  # type: ignore[return-value]
+
+
+def _has_shown_both(user: users.User, waiting: AuthorizationRequest) -> bool:
+    """Tell whether the person has signed in elsewhere since the app asked, with all that it wants: no second code."""
+    here = session.current()
+    if here is None or here.user_id != user.id or here.acr != sign_in.ACR_TWO_FACTORS:
+        return False
+    return here.auth_time >= waiting.created_at and not step_up.is_missing(waiting, here)
 
 
 def _is_again() -> bool:
@@ -91,24 +101,22 @@ def _busy(then: str, waiting: AuthorizationRequest | None, cause: Busy) -> Respo
 def _form(then: str, waiting: AuthorizationRequest | None, errors: dict[str, str], status: int) -> Response:
     here = session.current()
     user = users.find(here.user_id) if here else None
-    may_continue = (waiting is None or "login" not in waiting.prompts) and not errors and not _is_again()
+    must_show_again = _is_again() or (waiting is not None and "login" in waiting.prompts)
     text = render_template(
         "login/login.html",
         next=then,
-        email=request.form.get("email") or (waiting.login_hint if waiting else "") or _email_again(user),
+        email=request.form.get("email")
+        or (waiting.login_hint if waiting else "")
+        or (user.email if user and must_show_again else ""),
         remember="remember" in request.form or bool(here and _is_again() and here.remember),
         again=_is_again(),
         errors=errors,
         app_name=waiting.client.name if waiting else "",
-        offer_recovery=bool(errors) and status != 503,
-        accounts=[{"name": user.name, "email": user.email}] if user and may_continue else [],
+        offer_recovery=status == 429 or (bool(errors) and "failed" in request.form),
+        accounts=[{"name": user.name, "email": user.email}] if user and not must_show_again else [],
         signup_url="",
     )
     return Response(text, status)
-
-
-def _email_again(user: users.User | None) -> str:
-    return user.email if user and _is_again() else ""
 
 
 def logout() -> Response:

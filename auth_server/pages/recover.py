@@ -7,7 +7,7 @@ from datetime import timedelta
 from flask import Blueprint, Flask, Response, render_template, request
 
 from auth_server import config
-from auth_server.accounts import passwords, users
+from auth_server.accounts import passwords, sign_in, users
 from auth_server.errors import PageError, RefusedInput
 from auth_server.infra import once
 from auth_server.infra.events import Event, record
@@ -50,11 +50,12 @@ def reset() -> Response:
         new_password = request.form.get("password", "")
         passwords.check_rules(new_password, context=(user.email, user.name))
     except RefusedInput as refusal:
-        return _form(token, user, {"password": refusal.message}, 422)
+        return _form(token, user, {"password": refusal.text(_)}, 422)
     stored = passwords.hash_password(new_password)
     if once.spend(ending.RESET_LINK, token) is None:
         raise PageError("flow_expired", detail="the reset link was used meanwhile")
     passwords.store_hash(user.id, stored)
+    sign_in.forgive(user.email)
     ending.password_reset(user.id)
     text = render_template(
         "done.html",

@@ -39,6 +39,9 @@ def ask() -> Response:
     if found is None or method not in METHODS:
         again = f"{guards.LOGIN_PATH}?{urlencode({'next': then})}"
         raise PageError("flow_expired", restart_url=again, detail="no sign-in waits for a second factor here")
+    if _is_finished_elsewhere(found):
+        pending.close(found)
+        return redirect(then, 303)  # type: ignore[return-value]
     if request.method != "POST":
         return _form(raw_handle, method, then, {})
     guess = second_factor.check(
@@ -47,6 +50,13 @@ def ask() -> Response:
     if not guess.is_right:
         return _failed(raw_handle, method, then, guess)
     return _finish(found, method, then)
+
+
+def _is_finished_elsewhere(found: Pending) -> bool:
+    """Tell whether the person has meanwhile signed in with both factors in another tab: nothing is left to ask."""
+    here = session.current()
+    same = here is not None and here.user_id == found.user_id and here.acr == sign_in.ACR_TWO_FACTORS
+    return here is not None and same and here.auth_time >= found.began_at
 
 
 def _finish(found: Pending, method: str, then: str) -> Response:
@@ -97,6 +107,7 @@ def _form(raw_handle: str, method: str, then: str, errors: dict[str, str], statu
         errors=errors,
         other_url=_url(other, raw_handle, then),
         trust_days=sign_in.TRUST_LIFE.days,
+        clock_hint="code" in errors and method == APP and "failed" in request.form,
     )
     return Response(text, status)
 

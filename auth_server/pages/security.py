@@ -12,7 +12,7 @@ from markupsafe import Markup
 from auth_server import config
 from auth_server.accounts import passwords, recovery_codes, second_factor, sign_in, totp, users
 from auth_server.errors import Busy, PageError, RefusedInput
-from auth_server.infra import events
+from auth_server.infra import clock, events
 from auth_server.tokens import ending
 from auth_server.web import browser, guards, session
 from auth_server.web.i18n import busy_text, wait_text
@@ -55,6 +55,8 @@ def decide() -> Response:
     """Trust no browser any more; or go on after the recovery codes were saved."""
     decision = request.form.get("decision")
     if decision == "saved":
+        if "saved" not in request.form:
+            return _not_saved()
         return redirect(guards.safe_next(request.form.get("next", ""), PATH), 303)  # type: ignore[return-value]
     if decision != "forget_trust":
         raise PageError("invalid_request", detail="no decision")
@@ -80,7 +82,7 @@ def change_password() -> Response:
             return _wrong_password(user, attempt.retry_after_seconds)
         stored = passwords.hash_password(new_password)
     except RefusedInput as refusal:
-        return _password_form(user, {"password": refusal.message}, 422)
+        return _password_form(user, {"password": refusal.text(_)}, 422)
     except Busy as cause:
         return _password_form(user, {"form": busy_text()}, 503, cause.retry_after_seconds)
     passwords.store_hash(user.id, stored)
@@ -107,7 +109,7 @@ def set_up_app() -> Response:
     try:
         codes = second_factor.turn_on(user.id, request.form.get("code", ""))
     except RefusedInput as refusal:
-        return _app_form(user, secret, then, {refusal.field: _(refusal.message)}, 422)
+        return _app_form(user, secret, then, {refusal.field: refusal.text(_)}, 422)
     _step_up(user)
     ending.factors_changed(user.id, guards.the_session().id)
     return _show_codes(codes, then)
@@ -192,12 +194,29 @@ def _app_form(user: users.User, secret: str, then: str, errors: dict[str, str], 
         issuer=issuer,
         next=then,
         errors=errors,
+        clock_hint=bool(errors) and "failed" in request.form,
     )
     return Response(text, status)
 
 
 def _show_codes(codes: list[str], then: str) -> Response:
-    return Response(render_template("account/codes.html", codes=codes, then=then))
+    """Show them this once; the file to keep is in the page itself, because they are stored nowhere."""
+    lines = [
+        _("Recovery codes for %(account)s at %(site)s")
+        % {"account": _me().email, "site": config.current().issuer_host},
+        _("Made on %(day)s. Each lets you in once when your phone is gone.") % {"day": clock.now().date().isoformat()},
+        "",
+        *codes,
+    ]
+    file = "".join(f"{line}\r\n" for line in lines)
+    return Response(render_template("account/codes.html", codes=codes, file=file, then=then, errors={}))
+
+
+def _not_saved() -> Response:
+    """The box was not ticked, and the codes are gone: they can be confirmed, or made anew."""
+    then = guards.safe_next(request.form.get("next", ""), PATH)
+    errors = {"saved": _("Tick the box when you have saved them.")}
+    return Response(render_template("account/codes.html", codes=[], file="", then=then, errors=errors), 422)
 
 
 def _confirm(heading: str, text: str, consequences: list[str], label: str) -> Response:

@@ -1,6 +1,9 @@
 "use strict";
 // Comforts only: every page works without this file.
 
+// Whoever comes back to a page that answered a form gets it by its address, not the question whether to send again.
+history.replaceState(null, "", location.href);
+
 // Passwords can be looked at; before sending they are hidden again, so that the browser does not remember them as text.
 for (const button of document.querySelectorAll("[data-show]")) {
   const input = document.querySelector(button.dataset.show);
@@ -22,6 +25,11 @@ for (const button of document.querySelectorAll("[data-copy]")) {
     status.textContent = button.dataset.copied;
     setTimeout(() => { status.textContent = ""; }, 4000);
   });
+  button.hidden = false;
+}
+
+for (const button of document.querySelectorAll("[data-print]")) {
+  button.addEventListener("click", () => window.print());
   button.hidden = false;
 }
 

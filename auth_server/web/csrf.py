@@ -45,9 +45,13 @@ def _check() -> None:
         require_token()
 
 
+def is_foreign() -> bool:
+    """Tell whether the browser says that another site sent this request."""
+    origin = request.headers.get("Origin", config.current().issuer)
+    site = request.headers.get("Sec-Fetch-Site", "same-origin")
+    return origin != config.current().issuer or site not in ("same-origin", "none")
+
+
 def _check_origin() -> None:
-    origin = request.headers.get("Origin")
-    if origin is not None and origin != config.current().issuer:
-        raise CSRFError("foreign Origin")
-    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
-        raise CSRFError("foreign Sec-Fetch-Site")
+    if is_foreign():
+        raise CSRFError("foreign Origin or Sec-Fetch-Site")

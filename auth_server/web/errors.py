@@ -11,13 +11,16 @@ from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
+from auth_server import config
 from auth_server.errors import Busy, PageError
 from auth_server.infra import clock, events
 from auth_server.infra.events import Event, record
-from auth_server.web import browser, guards, i18n
+from auth_server.web import browser, csrf, guards, i18n
 
 log = logging.getLogger("auth_server.web")
 _RETRY_AFTER_SECONDS = 5
+_STRAYED = ("flow_expired", "not_found")
+"""Errors after which nobody knows where the person was going: the page leads home."""
 
 
 def setup_errors(app: Flask) -> None:
@@ -49,14 +52,17 @@ def unavailable() -> Response:
 
 
 def _page(error: PageError) -> Response:
+    way_on = "/account" if error.code in _STRAYED else ""
     text = render_template(
         "error.html",
         error=error.code,
         at=clock.now(),
+        heading=error.heading,
+        text=error.text,
         app_name=error.app_name,
         details=[(i18n.gettext("Error"), error.code), *error.facts] if error.facts else [],
-        action_href=error.restart_url,
-        action_label=i18n.gettext("Start again") if error.restart_url else "",
+        action_href=error.restart_url or way_on,
+        action_label=i18n.gettext("Start again") if error.restart_url else i18n.gettext("Go to your account"),
         wait_minutes=-(-(error.retry_after_seconds or 0) // 60),
         request_id=events.context().request_id,
     )
@@ -64,12 +70,22 @@ def _page(error: PageError) -> Response:
 
 
 def _forged(error: CSRFError) -> Response:
-    facts = [] if browser.came_with_cookie() else [(i18n.gettext("Cookies"), i18n.gettext("the browser sent none"))]
+    refusal = PageError("csrf", 403, detail=str(error.description), restart_url=_again())
+    if not browser.came_with_cookie() and not csrf.is_foreign():
+        refusal.heading = i18n.gettext("Your browser blocks cookies")
+        refusal.text = i18n.gettext(
+            "Without them nobody can sign in here. Allow cookies for %(site)s in the browser's settings, "
+            "then start again. Nothing was changed."
+        ) % {"site": config.current().issuer_host}
+    return page_error(refusal)
+
+
+def _again() -> str:
+    """Return the local address of the page that the refused form was on."""
     again = request.full_path.rstrip("?")
     if "next" in request.form and "next" not in request.args:  # the login form carries where it leads to
         again = f"{request.path}?next={quote(request.form['next'][:4000], safe='')}"
-    again = again if guards.is_local(again) else "/"
-    return page_error(PageError("csrf", 403, facts=facts, detail=str(error.description), restart_url=again))
+    return again if guards.is_local(again) else "/"
 
 
 def _too_many(error: RateLimitExceeded) -> Response:

@@ -29,8 +29,17 @@ def setup_i18n(app: Flask) -> None:
 def wait_text(seconds: int) -> str:
     """Say that there were too many tries, and how long to wait."""
     minutes = -(-seconds // 60)
-    words = ngettext("Wait %(num)s minute, then try again.", "Wait %(num)s minutes, then try again.", minutes)
-    return f"{gettext('Too many tries.')} {words % {'num': minutes}}"
+    hours = -(-minutes // 60)
+    if minutes <= 90:
+        number = minutes
+        words = ngettext("Wait %(num)s minute, then try again.", "Wait %(num)s minutes, then try again.", minutes)
+    elif hours <= 48:
+        number = hours
+        words = ngettext("Wait %(num)s hour, then try again.", "Wait %(num)s hours, then try again.", hours)
+    else:
+        number = -(-hours // 24)
+        words = ngettext("Wait %(num)s day, then try again.", "Wait %(num)s days, then try again.", number)
+    return f"{gettext('Too many tries.')} {words % {'num': number}}"
 
 
 def busy_text() -> str:

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from auth_server.accounts import passwords, users
+from auth_server.accounts import guessable, passwords, users
 from auth_server.accounts.passwords import Password
 from auth_server.database import db
 from auth_server.errors import RefusedInput
@@ -113,6 +113,74 @@ def test_a_weak_password_is_refused_with_the_reason(user: users.User, password: 
     with pytest.raises(RefusedInput, match=broken):
         passwords.store(user.id, password, context=("ada.lovelace@example.org",))
     assert not passwords.exists(user.id)
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "Password123456!",
+        "P@ssw0rd1234567",
+        "  !!Dragon 20262026",
+        "1234567890123456",
+        "98765432109876543",
+        "abcdefghijklmnop",
+        "1q2w3e4r5t6y7u8i",
+        "qwertyuiopasdfghjkl",
+        "passwordpassword",
+        "letmein letmein letmein",
+        "Sunshine-Princess7",
+        "ｐａｓｓｗｏｒｄ1234567",
+    ],
+)
+def test_a_common_password_is_refused_however_it_is_lengthened(user: users.User, password: str) -> None:
+    """Signs around it, twice, or two of them: still among the first that are tried (NIST SP 800-63B-4 §3.1.1.2)."""
+    with pytest.raises(RefusedInput, match="little more than a common password"):
+        passwords.store(user.id, password)
+    assert not passwords.exists(user.id)
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "lovelace1234567",
+        "Ada.Lovelace.1815",
+        "lovelace10121815!!",
+        "adalovelaceadalovelace",
+        "localhost:8421 pass",
+        "Auth Server 2026!",
+        "example example 1",
+    ],
+)
+def test_words_about_the_person_do_not_make_a_password(user: users.User, password: str) -> None:
+    """The address, the name, this site and its product: refused when little is left without them."""
+    with pytest.raises(RefusedInput, match="your name, your address or this site"):
+        passwords.store(user.id, password, context=("ada.lovelace@example.org", "Ada Lovelace"))
+    assert not passwords.exists(user.id)
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        GOOD,
+        "lovelace purple lanterns",
+        "dragon lanterns in seven rows",
+        "my password is a teapot",
+        "7291 0046 8853 1127",
+        "password" * 9,
+    ],
+)
+def test_a_word_of_many_does_no_harm(user: users.User, password: str) -> None:
+    """The twin: what has enough beside the word is taken, and very long ones are not looked at in parts."""
+    passwords.store(user.id, password, context=("ada.lovelace@example.org", "Ada Lovelace"))
+    assert passwords.check(user.id, password)
+
+
+def test_the_list_is_long_enough() -> None:
+    """Ten thousand entries that the shortest allowed password could be, all in the form in which they are looked up."""
+    entries = guessable._common()
+    assert sum(len(entry) >= 8 for entry in entries) >= 10_000
+    assert all(entry == entry.casefold().strip() and len(entry) >= 5 for entry in entries)
+    assert guessable._FILE.stat().st_size < 100_000
 
 
 def test_there_are_no_composition_rules(user: users.User) -> None:

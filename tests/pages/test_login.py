@@ -75,6 +75,45 @@ def test_a_wrong_password_is_401_and_says_nothing_more(browser: Browser) -> None
     assert browser.get("/account").status_code == 303
 
 
+def test_the_second_failure_offers_the_way_back_in(browser: Browser) -> None:
+    """At the first the mistake is probably a slip; the link stands beside the problem at the second (USR-2)."""
+    words = "Get back into your account"
+    first = sign_in_on(browser, browser.get("/login"), password="wrong")
+    assert words not in first.text
+    second = browser.submit(first, "/login", email="ada@example.org", password="wrong")
+    assert words in asserts.is_page(second, "login", 401).text
+    assert words not in browser.get("/login").text
+
+
+def test_who_is_signed_in_may_go_on_after_a_failed_try(browser: Browser) -> None:
+    """A slip of the fingers in a second tab is no dead end: the page still offers to continue."""
+    page = browser.get("/login?next=%2Faccount%2Fapps")
+    browser.sign_in()
+    failed = sign_in_on(browser, page, password="wrong")
+    assert "Continue as" in asserts.is_page(failed, "login", 401).text
+    assert browser.submit(failed, "/login", decision="continue").headers["Location"] == "/account/apps"
+
+
+def test_a_restarted_request_keeps_the_address(rp: RelyingParty, in_a_while: Travel) -> None:
+    """`prompt=login` after a day: the form asks again, with the e-mail that was typed (USR-3)."""
+    page = rp.browser.follow(rp.authorize(prompt="login"))
+    assert 'value="ada@example.org"' not in page.text
+    in_a_while(DAY)
+    expired = rp.browser.follow(sign_in_on(rp.browser, page))
+    again = rp.browser.follow(rp.browser.get(restart_link(expired)))
+    assert 'value="ada@example.org"' in asserts.is_page(again, "login").text
+    answer = answer_of(allow(rp.browser, rp.browser.follow(sign_in_on(rp.browser, again))))
+    assert answer["state"] == "the-state"
+
+
+def test_a_request_that_nobody_remembers_leads_home(rp: RelyingParty) -> None:
+    """Another browser's, or one that is gone: the page has a way on."""
+    response = rp.browser.get("/oauth/authorize?flow=" + "x" * 43)
+    assert '<a class="btn btn-primary" href="/account">' in asserts.is_error_page(response, "flow_expired").text
+    missing = rp.browser.get("/nowhere")
+    assert '<a class="btn btn-primary" href="/account">' in asserts.is_error_page(missing, "not_found", 404).text
+
+
 def test_the_page_asked_for_is_shown_after_the_sign_in(browser: Browser) -> None:
     """`next` is kept over a failed try and with its query."""
     asked = browser.get("/account/sessions?a=1&b=2")

@@ -68,6 +68,55 @@ def test_a_code_works_once(browser: Browser, phone: Authenticator) -> None:
         assert not is_in(browser)
 
 
+def test_the_second_wrong_code_names_the_clock(browser: Browser, phone: Authenticator) -> None:
+    """The most frequent cause, said in general: nothing tells how near the code was (USR-9)."""
+    hint = "let your phone set its clock by itself"
+    page = browser.follow(browser.sign_in())
+    for code in ("000000", phone.code(5)):
+        assert hint not in page.text
+        page = browser.submit(page, "/login/mfa", code=code)
+        asserts.is_page(page, "mfa", 401)
+    assert hint in page.text
+    assert hint not in browser.submit(page, "/login/mfa", code="x", method="recovery").text
+    assert browser.submit(page, "/login/mfa", code=phone.code()).status_code == 303
+
+
+def test_what_another_tab_has_finished_is_not_asked_again(browser: Browser, phone: Authenticator) -> None:
+    """Two tabs at the second step: the code is used up in one, and the other simply goes on (USR-3)."""
+    first, second = (browser.follow(browser.sign_in()) for _tab in range(2))
+    assert browser.submit(first, "/login/mfa", code=phone.code()).status_code == 303
+    handle = browser.cookie("auth_server")
+    on = browser.submit(second, "/login/mfa", code=phone.code(), next="/account/apps")
+    assert (on.status_code, on.headers["Location"]) == (303, "/account/apps")
+    assert browser.cookie("auth_server") == handle
+    asserts.is_error_page(browser.get(second.request.full_path), "flow_expired")
+
+
+def test_an_older_sign_in_is_no_answer_to_a_new_question(browser: Browser, phone: Authenticator) -> None:
+    """The twin: a session with both factors from before does not stand for the code that is asked for now."""
+    authenticator.answer(browser, browser.sign_in(), phone.code())
+    again = browser.submit(browser.get("/login?fresh=1&next=/account"), "/login", email="ada@example.org",
+                           password="correct horse battery staple")  # fmt: skip
+    page = browser.follow(again)
+    asserts.is_page(page, "mfa")
+    asserts.is_page(browser.submit(page, "/login/mfa", code="000000"), "mfa", 401)
+
+
+def test_three_apps_need_one_code(rp: RelyingParty, browser: Browser, phone: Authenticator) -> None:
+    """Three tabs at the login page: once the first is through with both factors, the others take the password alone."""
+    tabs = [browser.follow(rp.authorize(state=f"tab-{number}", prompt="login")) for number in range(3)]
+    answers = []
+    for number in (1, 2, 0):
+        step = browser.submit(tabs[number], "/login", email="ada@example.org", password="correct horse battery staple")
+        if number == 1:
+            step = authenticator.answer(browser, step, phone.code())
+        page = browser.follow(step)
+        if page.status_code == 200:
+            page = browser.follow(browser.submit(page, page.request.full_path, decision="allow"))
+        answers.append(answer_of(page)["state"])
+    assert answers == ["tab-1", "tab-2", "tab-0"]
+
+
 @pytest.mark.parametrize("code", ["", "12345", "1234567", "abcdef", "１２３４５６", "\x00" * 6, "9" * 5000])
 def test_odd_codes_are_wrong_codes(browser: Browser, phone: Authenticator, code: str) -> None:
     asserts.is_page(authenticator.answer(browser, browser.sign_in(), code), "mfa", 401)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
+from urllib.parse import unquote
 
 import pytest
 from flask import Flask
@@ -52,6 +54,8 @@ def test_the_password_is_changed_with_the_password(app: Flask, browser: Browser,
         ({"current": "wrong", "password": NEW_PASSWORD}, 401, "This is not your current password."),
         ({"current": PASSWORD, "password": "short"}, 422, "use at least 15 characters"),
         ({"current": PASSWORD, "password": "ada@example.org"}, 422, "too easy to guess"),
+        ({"current": PASSWORD, "password": "Password123456!"}, 422, "little more than a common password"),
+        ({"current": PASSWORD, "password": "Lovelace-1815-12"}, 422, "little more than your name"),
         ({}, 422, "use at least 15 characters"),
     ],
 )
@@ -93,6 +97,57 @@ def test_an_app_is_on_only_after_its_first_code(app: Flask, browser: Browser, ad
     assert len(set(codes)) == 10
     assert asserts.events_of(app, "mfa.turned_on")[0].subject == ada.id
     assert "On since" in browser.get(SECURITY).text
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"), [(10, "is ahead"), (-10, "is behind"), (90, "is ahead"), (-119, "is behind")]
+)
+def test_a_wrong_clock_is_named_at_the_set_up(browser: Browser, steps: int, words: str) -> None:
+    """A code of another minute is refused, and the page says what is wrong with the phone (USR-9)."""
+    browser.sign_in()
+    phone = authenticator.begin(browser)
+    page = browser.get(f"{SECURITY}/app")
+    wrong = browser.submit(page, f"{SECURITY}/app", decision="confirm", code=phone.code(steps))
+    assert f"The clock of your phone {words}." in asserts.is_page(wrong, "account-app", 422).text
+    plain = browser.submit(page, f"{SECURITY}/app", decision="confirm", code=phone.code(200))
+    assert "This code is not right." in plain.text
+    asserts.is_page(browser.submit(plain, f"{SECURITY}/app", decision="confirm", code=phone.code()), "account-codes")
+
+
+def test_the_second_wrong_code_of_a_set_up_names_the_usual_cause(browser: Browser) -> None:
+    """Also where the clock is not the cause as far as can be seen."""
+    browser.sign_in()
+    authenticator.begin(browser)
+    page = browser.get(f"{SECURITY}/app")
+    for hinted in (False, True):
+        page = browser.submit(page, f"{SECURITY}/app", decision="confirm", code="not a code")
+        assert ("let your phone set its clock by itself" in page.text) is hinted
+
+
+def test_recovery_codes_can_be_kept_as_a_file(browser: Browser) -> None:
+    """The file is in the page itself, so it is stored nowhere and needs no script (USR-10)."""
+    browser.sign_in()
+    phone = authenticator.begin(browser)
+    shown = browser.submit(browser.get(f"{SECURITY}/app"), f"{SECURITY}/app", decision="confirm", code=phone.code())
+    codes = authenticator.codes_on(shown)
+    (address,) = re.findall(r'href="data:text/plain;charset=utf-8,([^"]+)" download="recovery-codes.txt"', shown.text)
+    lines = unquote(address).splitlines()
+    assert lines[0] == "Recovery codes for ada@example.org at localhost:8421"
+    assert lines[-10:] == codes
+
+
+def test_recovery_codes_must_be_said_to_be_saved(browser: Browser) -> None:
+    """Without the tick the way on is closed, and new codes are one click away; the old ones are not shown again."""
+    browser.sign_in()
+    phone = authenticator.begin(browser)
+    shown = browser.submit(browser.get(f"{SECURITY}/app"), f"{SECURITY}/app", decision="confirm", code=phone.code())
+    codes = authenticator.codes_on(shown)
+    refused = browser.submit(shown, SECURITY, decision="saved")
+    page = asserts.is_page(refused, "account-codes", 422)
+    assert "Tick the box when you have saved them." in page.text
+    assert f'href="{SECURITY}/codes"' in page.text
+    assert not any(code in page.text for code in codes)
+    assert browser.submit(refused, SECURITY, decision="saved", saved="1").headers["Location"] == SECURITY
 
 
 def test_keys_and_codes_are_not_in_the_database(app: Flask, browser: Browser) -> None:

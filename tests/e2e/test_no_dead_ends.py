@@ -1,0 +1,299 @@
+"""Wherever people are and whatever they did meanwhile, the page they are on has a way on (USR-3)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page
+from sqlalchemy import create_engine, select, update
+
+from auth_server.oauth.authorization_request import AuthorizationRequestRow
+from tests.e2e.conftest import CHROMIUM, EMAIL, PASSWORD, SWITCHES, Site, marker, sign_in
+from tests.e2e.test_stories import authorization_url, last_answer
+from tests.support.authenticator import Authenticator
+
+pytestmark = [pytest.mark.e2e, pytest.mark.sqlite_only]
+SCRIPT = pytest.mark.parametrize("java_script_enabled", [True, False], ids=["script", "no-script"])
+
+
+@pytest.fixture(scope="module")
+def apps(site: Site) -> list[dict[str, Any]]:
+    """Return three apps, each with a way back of its own."""
+    made = []
+    for name in ("Notes", "Photos", "Shop"):
+        uri = f"{site.app.address}/callback?app={name}"
+        made.append(json.loads(site.command("clients", "create", "--name", name, "--redirect-uri", uri, "--json")))
+    return made
+
+
+@pytest.fixture
+def open_tabs(site: Site, apps: list[dict[str, Any]]) -> Callable[[BrowserContext], list[Page]]:
+    """Return an opener of three tabs, each at the login page of another app."""
+
+    def opener(context: BrowserContext) -> list[Page]:
+        tabs = [context.new_page() for _app in apps]
+        for tab, app in zip(tabs, apps, strict=True):
+            (uri,) = app["redirect_uris"]
+            about = {"client_id": app["client_id"], "redirect_uri": uri, "state": f"of {app['client_name']}"}
+            tab.goto(authorization_url(site, prompt="consent", **about))
+            assert marker(tab) == "login"
+            assert f"Continue to {app['client_name']}" in tab.locator("main").inner_text()
+        return tabs
+
+    return opener
+
+
+@pytest.fixture
+def a_day_later(site: Site) -> Callable[[], None]:
+    """Return a function that lets every waiting request be a day older, as a page that was left open would find it."""
+    table: Any = AuthorizationRequestRow.__table__
+    day = timedelta(days=1)
+
+    def age() -> None:
+        engine = create_engine(f"sqlite:///{Path(site.settings['instance_path']) / 'auth-server.db'}")
+        with engine.begin() as connection:
+            for row in connection.execute(select(table)).all():
+                older = {"created_at": row.created_at - day, "expires_at": row.expires_at - day}
+                connection.execute(update(table).where(table.c.id == row.id).values(older))
+        engine.dispose()
+
+    return age
+
+
+def arrive(site: Site, tab: Page) -> dict[str, str]:
+    """Allow where it is asked; return what the app got."""
+    if "/callback" not in tab.url:
+        assert marker(tab) == "consent"
+        tab.get_by_role("button", name="Allow", exact=True).click()
+        tab.wait_for_url(site.app.address + "/callback?**")
+    return last_answer(site.app)
+
+
+@SCRIPT
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+def test_three_tabs_of_three_apps_finish_in_any_order(
+    site: Site,
+    open_browser: Callable[..., BrowserContext],
+    open_tabs: Callable[[BrowserContext], list[Page]],
+    order: tuple[int, int, int],
+    java_script_enabled: bool,
+) -> None:
+    """All are at the login page; each lands on its own redirect with its own `state`."""
+    tabs = open_tabs(open_browser(java_script_enabled=java_script_enabled))
+    names = ("Notes", "Photos", "Shop")
+    for number in order:
+        sign_in(tabs[number])
+        answer = arrive(site, tabs[number])
+        assert (answer["app"], answer["state"]) == (names[number], f"of {names[number]}")
+        assert "code" in answer
+
+
+@SCRIPT
+def test_all_are_signed_in_before_any_is_allowed(
+    site: Site,
+    open_browser: Callable[..., BrowserContext],
+    open_tabs: Callable[[BrowserContext], list[Page]],
+    java_script_enabled: bool,
+) -> None:
+    """Three consent pages at once, in one session that was begun three times."""
+    tabs = open_tabs(open_browser(java_script_enabled=java_script_enabled))
+    for tab in tabs:
+        sign_in(tab)
+    for tab, name in reversed(list(zip(tabs, ("Notes", "Photos", "Shop"), strict=True))):
+        assert arrive(site, tab)["state"] == f"of {name}"
+
+
+@SCRIPT
+def test_signed_in_elsewhere_a_reload_or_the_form_goes_on(
+    site: Site,
+    open_browser: Callable[..., BrowserContext],
+    open_tabs: Callable[[BrowserContext], list[Page]],
+    java_script_enabled: bool,
+) -> None:
+    """One tab reloads and continues with a click; the other mistypes, and may continue all the same."""
+    first, second, third = open_tabs(open_browser(java_script_enabled=java_script_enabled))
+    sign_in(first)
+    second.reload()
+    second.get_by_role("button", name="Continue as").click()
+    assert arrive(site, second)["state"] == "of Photos"
+    sign_in(third, EMAIL, "a slip of the fingers")
+    assert third.title().startswith("Error: ")
+    assert third.get_by_label("E-mail").input_value() == EMAIL
+    third.get_by_role("button", name="Continue as").click()
+    assert arrive(site, third)["state"] == "of Shop"
+    assert arrive(site, first)["state"] == "of Notes"
+
+
+@SCRIPT
+def test_a_login_page_left_open_for_a_day(
+    site: Site,
+    open_browser: Callable[..., BrowserContext],
+    a_day_later: Callable[[], None],
+    java_script_enabled: bool,
+) -> None:
+    """The form still signs in; one click starts the same request again."""
+    page = open_browser(java_script_enabled=java_script_enabled).new_page()
+    page.goto(authorization_url(site, state="yesterday", prompt="consent"))
+    a_day_later()
+    sign_in(page)
+    assert page.locator("main").get_attribute("data-error") == "flow_expired"
+    page.get_by_role("link", name="Start again").click()
+    assert arrive(site, page)["state"] == "yesterday"
+
+
+@SCRIPT
+def test_a_page_left_open_that_must_ask_again_keeps_the_address(
+    site: Site,
+    open_browser: Callable[..., BrowserContext],
+    a_day_later: Callable[[], None],
+    java_script_enabled: bool,
+) -> None:
+    """An app that wants a fresh sign-in: the e-mail is there already the second time."""
+    page = open_browser(java_script_enabled=java_script_enabled).new_page()
+    page.goto(authorization_url(site, state="fresh", prompt="login consent"))
+    assert page.get_by_label("E-mail").input_value() == ""
+    a_day_later()
+    sign_in(page)
+    page.get_by_role("link", name="Start again").click()
+    assert page.get_by_label("E-mail").input_value() == EMAIL
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    assert arrive(site, page)["state"] == "fresh"
+
+
+@SCRIPT
+def test_back_from_the_app_has_a_way_on(
+    site: Site, open_browser: Callable[..., BrowserContext], java_script_enabled: bool
+) -> None:
+    """Back to the finished step, and further back: each page says what it is and leads on; the app is reached again.
+
+    A failed try on the way is passed too; without script the browser itself asks there whether to send the form again.
+    """
+    page = open_browser(java_script_enabled=java_script_enabled).new_page()
+    page.goto(authorization_url(site, state="once", prompt="consent"))
+    if java_script_enabled:
+        sign_in(page, EMAIL, "a slip of the fingers")
+    sign_in(page)
+    assert arrive(site, page)["state"] == "once"
+    page.go_back()
+    assert page.locator("main").get_attribute("data-error") == "flow_expired"
+    assert page.get_by_role("heading", name="Let's start again").is_visible()
+    page.go_back()
+    assert marker(page) == "login"
+    page.get_by_role("button", name="Continue as").click()
+    assert page.locator("main").get_attribute("data-error") == "flow_expired"
+    page.get_by_role("link", name="Start again").click()
+    assert arrive(site, page)["state"] == "once"
+
+
+@SCRIPT
+def test_blocked_cookies_are_called_that(
+    site: Site, chromium: Browser, tmp_path: Path, java_script_enabled: bool
+) -> None:
+    """A browser that is set to take none: title, heading and text say it, and nothing of the machinery."""
+    settings = tmp_path / "Default" / "Preferences"
+    settings.parent.mkdir()
+    settings.write_text(json.dumps({"profile": {"default_content_setting_values": {"cookies": 2}}}))
+    context = chromium.browser_type.launch_persistent_context(
+        tmp_path, executable_path=CHROMIUM, args=SWITCHES, java_script_enabled=java_script_enabled
+    )
+    page = context.new_page()
+    page.goto(authorization_url(site, state="crumbs"))
+    sign_in(page)
+    main = page.locator("main")
+    assert main.get_attribute("data-error") == "csrf"
+    assert page.title().startswith("Your browser blocks cookies")
+    assert page.get_by_role("heading", name="Your browser blocks cookies").is_visible()
+    assert f"Allow cookies for localhost:{site.server.port}" in main.inner_text()
+    assert "csrf" not in page.locator("body").inner_text().lower()
+    page.get_by_role("link", name="Start again").click()
+    assert marker(page) == "login"
+    assert context.cookies() == []
+    context.close()
+
+
+def test_the_whole_way_by_keyboard(site: Site, open_browser: Callable[..., BrowserContext]) -> None:
+    """Tab, Enter and Space alone: a slip, the sign-in, the decision, back, and on again (X-1)."""
+    page = open_browser(java_script_enabled=False).new_page()
+    page.goto(authorization_url(site, state="keys", prompt="consent"))
+    assert focused(page) == "email"
+    page.keyboard.type(EMAIL)
+    page.keyboard.press("Tab")
+    page.keyboard.type("a slip of the fingers")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[role=alert]")
+    assert focused(page) == "problem"
+    tab_to(page, "password")
+    assert page.locator("#password").input_value() == ""
+    page.keyboard.type(PASSWORD)
+    tab_to(page, "remember")
+    page.keyboard.press("Space")
+    assert page.locator("#remember").is_checked()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("main[data-page=consent]")
+    tab_to(page, "allow")
+    page.keyboard.press("Space")
+    page.wait_for_url(site.app.address + "/callback?**")
+    assert last_answer(site.app)["state"] == "keys"
+    page.go_back()
+    tab_to(page, "Start again")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("main[data-page=consent]")
+    tab_to(page, "allow")
+    page.keyboard.press("Enter")
+    page.wait_for_url(site.app.address + "/callback?**")
+    assert last_answer(site.app)["state"] == "keys"
+
+
+@SCRIPT
+def test_recovery_codes_are_kept_as_a_file(
+    site: Site, open_browser: Callable[..., BrowserContext], java_script_enabled: bool
+) -> None:
+    """Download without script; print and copy only where they work; the box must be ticked (USR-10, X-7)."""
+    email = f"codes-{java_script_enabled}@example.org".lower()
+    site.command("users", "create", email, "--password-stdin", given=PASSWORD + "\n")
+    page = open_browser(java_script_enabled=java_script_enabled).new_page()
+    page.goto(site.issuer + "/account/security")
+    sign_in(page, email)
+    page.get_by_role("button", name="Set up an authenticator app").click()
+    phone = Authenticator(page.locator("#key").inner_text())
+    for steps, words in ((10, "is ahead"), (-10, "is behind"), (0, "")):
+        page.get_by_role("textbox", name="Code").fill(phone.code(steps))
+        page.get_by_role("button", name="Switch on").click()
+        assert not words or words in page.get_by_role("alert").inner_text()
+    assert marker(page) == "account-codes"
+    codes = page.locator("#codes").inner_text().split()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").click()
+    assert download.value.suggested_filename == "recovery-codes.txt"
+    assert Path(download.value.path()).read_text(encoding="utf-8").split()[-10:] == codes
+    for name in ("Print", "Copy"):
+        assert page.get_by_role("button", name=name).count() == int(java_script_enabled)
+    page.emulate_media(media="print")
+    assert page.locator("#codes").is_visible()
+    page.emulate_media(media="screen")
+    page.get_by_role("button", name="Done").click()
+    assert marker(page) == "account-codes"  # the browser asks for the tick
+    page.get_by_label("I have saved them").check()
+    page.get_by_role("button", name="Done").click()
+    assert marker(page) == "account-security"
+
+
+def focused(page: Page) -> str:
+    """Return the id, the value or the words of what has the focus."""
+    found = "(e => e.id || e.value || e.textContent.trim())(document.activeElement)"
+    return str(page.evaluate(found))
+
+
+def tab_to(page: Page, wanted: str) -> None:
+    """Press Tab until something has the focus."""
+    for _press in range(25):
+        if focused(page) == wanted:
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"{wanted} cannot be reached")
