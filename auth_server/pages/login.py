@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Flask, Response, redirect, render_template, request
 
+from auth_server.access import assurance
 from auth_server.accounts import second_factor, sign_in, users
 from auth_server.accounts.sessions import Session
 from auth_server.accounts.sign_in import Attempt
@@ -51,19 +52,18 @@ def login() -> Response:
 
 
 def _continue(then: str, waiting: AuthorizationRequest | None, here: Session) -> Response:
-    """The person stays who they are; what the app wants beyond that is asked for now."""
+    """The person stays who they are; what the app wants beyond that is decided where it leads."""
     if waiting:
         authorization_request.note_choice(waiting, here)
-        if step_up.is_missing(waiting, here):
-            return second_factor_page.begin(here.user_id, amr=here.amr, remember=here.remember, then=then)
     return redirect(then, 303)  # type: ignore[return-value]
 
 
 def _go_on(then: str, waiting: AuthorizationRequest | None, user: users.User) -> Response:
     """The password is right: the second factor, where there is one, or the end of the sign-in."""
     amr, remember = (sign_in.AMR_PASSWORD,), "remember" in request.form
-    strictly = _is_again() or (waiting is not None and step_up.wants_second_factor(waiting))
-    if second_factor.is_wanted(user.id, browser.digest(), strictly=strictly):
+    strictly = _is_again() or (waiting is not None and step_up.wants_second_factor(waiting, user.id))
+    offered = assurance.is_offered(user.id)
+    if second_factor.is_wanted(user.id, browser.digest(), offered=offered, strictly=strictly):
         return second_factor_page.begin(user.id, amr=amr, remember=remember, then=then)
     session.begin(sign_in.complete(user, amr=amr, browser_digest=browser.digest()), remember=remember)
     return redirect(then, 303)  # type: ignore[return-value]
