@@ -105,7 +105,7 @@ class Settings:
     mfa: str = setting(
         values.one_of("off", "optional", "required"),
         "optional",
-        "Second factor; `off`: neither asked for nor offered; `required`: set up before the first app is used.",
+        "Second factor; `off`: for administrators only; `required`: set up before anything else. Administrators: in 7 days.",
         "optional",
     )
     signup: str = setting(
