@@ -105,7 +105,7 @@ class Settings:
     mfa: str = setting(
         values.one_of("off", "optional", "required"),
         "optional",
-        "Second factor; `off`: for administrators only; `required`: set up before anything else. Administrators: in 7 days.",
+        "Second factor; `off`: for administrators only; `required`: set up before anything else.",
         "optional",
     )
     signup: str = setting(
