@@ -110,7 +110,7 @@ class Settings:
     mfa: str = setting(
         values.one_of("off", "optional", "required"),
         "optional",
-        "Second factor; `off`: neither asked for nor offered; `required`: set up before the first app is used.",
+        "Second factor; `off`: for administrators only; `required`: set up before anything else.",
         "optional",
     )
     signup: str = setting(

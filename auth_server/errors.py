@@ -8,6 +8,7 @@ Text from a request never enters a description.
     ├── InvalidRequest … InvalidDpopProof     400 (RFC 6749 §5.2 and its extensions)
     ├── InvalidClient                         401
     ├── InvalidToken, InsufficientScope       401, 403 (RFC 6750 §3.1)
+    ├── InsufficientUserAuthentication        401 (RFC 9470 §3)
     ├── TooLarge                              413
     └── TemporarilyUnavailable                429, with Retry-After
     PageError
@@ -103,6 +104,12 @@ class AccountSelectionRequired(ProtocolError):
     code = "account_selection_required"
 
 
+class UnmetAuthenticationRequirements(ProtocolError):
+    """OpenID Connect Core Error Code unmet_authentication_requirements: what is demanded cannot be reached."""
+
+    code = "unmet_authentication_requirements"
+
+
 class RequestNotSupported(ProtocolError):
     code = "request_not_supported"
 
@@ -151,6 +158,18 @@ class InsufficientScope(ProtocolError):
     def __init__(self, scope: str) -> None:
         super().__init__("the access token lacks a needed scope")
         self.scope = scope
+
+
+class InsufficientUserAuthentication(ProtocolError):
+    """RFC 9470 §3; `acr` and `max_age_seconds` name what would be enough."""
+
+    code = "insufficient_user_authentication"
+    status = 401
+
+    def __init__(self, acr: str | None, max_age_seconds: int | None) -> None:
+        super().__init__("the sign-in is not strong enough, or too long ago")
+        self.acr = acr
+        self.max_age_seconds = max_age_seconds
 
 
 class TemporarilyUnavailable(ProtocolError):

@@ -6,6 +6,9 @@
     @protect("orders:read")
     def orders(): ...
 
+`protect("orders:refund", acr="aal2", max_age=300)` also asks how strong and how recent the person's sign-in was, and
+tells the app what to ask for (RFC 9470).
+
 A token is verified locally, with nothing but the issuer's URL: a revocation is noticed when the token expires. Given
 `introspection=(client_id, client_secret)` the issuer is asked about every token instead: a revocation shows at once.
 Importing this module brings nothing of the server along: no database, no settings.
@@ -31,7 +34,14 @@ from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import TokenValidator
 from flask import Response, abort
 
-from auth_server.errors import AccessDenied, InsufficientScope, InvalidToken, ProtocolError, TemporarilyUnavailable
+from auth_server.errors import (
+    AccessDenied,
+    InsufficientScope,
+    InsufficientUserAuthentication,
+    InvalidToken,
+    ProtocolError,
+    TemporarilyUnavailable,
+)
 from auth_server.keys import access_token, jose
 
 __all__ = ["Answer", "Fetch", "current_token", "protector", "require_role"]
@@ -82,23 +92,49 @@ def require_role(role: str) -> None:
 
 
 class Protector(ResourceProtector):  # type: ignore[misc]
-    """Authlib's protector, with complete challenges (RFC 6750 §3) and all named scopes demanded."""
+    """Authlib's protector, with complete challenges (RFC 6750 §3) and all named scopes demanded.
+
+    `acr` is the least strength of the person's sign-in, `max_age` the most seconds since then. A service's token, where
+    nobody signed in, satisfies neither.
+    """
 
     def __init__(self, validator: _Validator) -> None:
         super().__init__()
         self.register_token_validator(validator)
         self._challenge = f'Bearer realm="{validator.realm}"'
 
-    def __call__(self, *scopes: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        return super().__call__(list(scopes))  # type: ignore[no-any-return]
+    def __call__(
+        self, *scopes: str, acr: str | None = None, max_age: int | None = None
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        return super().__call__(list(scopes), needs=_Needs(acr, max_age))  # type: ignore[no-any-return]
 
-    def acquire_token(self, scopes: list[str] | None = None, **_claims: Any) -> dict[str, Any]:
+    def acquire_token(
+        self, scopes: list[str] | None = None, needs: _Needs | None = None, **_claims: Any
+    ) -> dict[str, Any]:
         try:
-            return super().acquire_token(scopes)  # type: ignore[no-any-return]
+            return super().acquire_token(scopes, needs=needs)  # type: ignore[no-any-return]
         except OAuth2Error:  # no bearer token in the request: no error code either (RFC 6750 §3.1)
             abort(Response(status=401, headers={"WWW-Authenticate": self._challenge}))
         except ProtocolError as refusal:
             abort(_refusal(refusal, self._challenge))
+
+
+@dataclass(frozen=True)
+class _Needs:
+    """What a route asks of the person's sign-in."""
+
+    acr: str | None = None
+    max_age_seconds: int | None = None
+
+    def check(self, token: dict[str, Any]) -> None:
+        """Raise `InsufficientUserAuthentication` (RFC 9470 §3)."""
+        is_strong = access_token.reaches(token.get("acr"), self.acr)
+        if not is_strong or (self.max_age_seconds is not None and not self._is_recent(token, self.max_age_seconds)):
+            raise InsufficientUserAuthentication(self.acr, self.max_age_seconds)
+
+    def _is_recent(self, token: dict[str, Any], seconds: int) -> bool:
+        max_age = timedelta(seconds=seconds) + LEEWAY
+        return access_token.is_recent(token, now=datetime.now(UTC), max_age=max_age)
 
 
 class _Validator(TokenValidator):  # type: ignore[misc]
@@ -108,9 +144,13 @@ class _Validator(TokenValidator):  # type: ignore[misc]
         super().__init__(realm=audience)
         self.issuer, self.audience = issuer, audience
 
-    def validate_token(self, token: dict[str, Any], scopes: list[str] | None, request: object, **_: Any) -> None:
+    def validate_token(
+        self, token: dict[str, Any], scopes: list[str] | None, request: object, needs: _Needs | None = None, **_: Any
+    ) -> None:
         if not set(scopes or ()) <= access_token.scopes_of(token):
             raise InsufficientScope(" ".join(scopes or ()))
+        if needs:
+            needs.check(token)
 
 
 class _Verifying(_Validator):
@@ -225,11 +265,20 @@ def _refusal(error: ProtocolError, challenge: str = "") -> Response:
     body = {"error": error.code, "error_description": error.description}
     response = Response(json.dumps(body), error.status, content_type="application/json")
     if challenge and error.status in (401, 403):
-        more = f', scope="{error.scope}"' if isinstance(error, InsufficientScope) else ""
-        response.headers["WWW-Authenticate"] = f'{challenge}, error="{error.code}"{more}'
+        response.headers["WWW-Authenticate"] = f'{challenge}, error="{error.code}"{_what_is_needed(error)}'
     if error.retry_after_seconds:
         response.headers["Retry-After"] = str(error.retry_after_seconds)
     return response
+
+
+def _what_is_needed(error: ProtocolError) -> str:
+    """Return the parameters of a challenge that say what the next token must have."""
+    if isinstance(error, InsufficientScope):
+        return f', scope="{error.scope}"'
+    if not isinstance(error, InsufficientUserAuthentication):
+        return ""
+    wanted = (("acr_values", error.acr), ("max_age", error.max_age_seconds))
+    return "".join(f', {name}="{value}"' for name, value in wanted if value is not None)
 
 
 @functools.cache

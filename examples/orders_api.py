@@ -1,6 +1,6 @@
 """A sample API on `auth_server.resource_server`: who is asking, may they, and is it theirs?
 
-    401  no token, or one that is not good here
+    401  no token, or one that is not good here; or a sign-in that is too weak or too long ago, with what to ask for
     403  a good token without the scope, or a person without the role
     404  somebody else's order: whether it exists is nobody's business
 
@@ -59,6 +59,15 @@ def create_routes(name: str, protect: Protector, checked: str, orders: Orders) -
         if order is None or order["owner"] != current_token["sub"]:
             abort(404)
         return jsonify(order)
+
+    @routes.post("/<order_id>/refund")
+    @protect("orders:write", acr="aal2", max_age=300)  # money: two factors, in the last five minutes (RFC 9470)
+    def refund(order_id: str) -> ResponseReturnValue:
+        order = orders.get(order_id)
+        if order is None or order["owner"] != current_token["sub"]:
+            abort(404)
+        del orders[order_id]
+        return jsonify(refunded=order_id)
 
     @routes.get("/statistics")
     @protect("orders:read")

@@ -6,10 +6,12 @@ It signs people in, calls the API for them, refreshes their tokens, and gives th
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 from authlib.integrations.base_client import OAuthError
@@ -24,7 +26,9 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Sample web
 {% if note %}<p role="status">{{ note }}</p>{% endif %}
 {% if visit.token %}
 <p>Signed in as {{ visit.name }}.</p>
-<h2>Your orders</h2><ul>{% for order in orders %}<li>{{ order.item }} {{ order.id }}</li>{% endfor %}</ul>
+<h2>Your orders</h2><ul>{% for order in orders %}<li>{{ order.item }} {{ order.id }}
+<form method="post" action="/refunds"><button name="order" value="{{ order.id }}">Refund</button></form></li>
+{% endfor %}</ul>
 <form method="post" action="/orders"><button>Order tea</button> (needs a role)</form>
 <p><a href="/statistics">Statistics</a> (for administrators)</p>
 <form method="post" action="/logout"><button>Sign out</button></form>
@@ -67,9 +71,18 @@ def create_web_app(issuer: str, client_id: str, client_secret: str, address: str
                 answer: httpx2.Response = client.request(method, api + path)
         except OAuthError:  # the issuer gives no new token: the person or the connection has been signed out there
             answer = httpx2.Response(401)
-        if answer.status_code == 401:
+        if answer.status_code == 401 and not demanded_by(answer):
             g.visit.token.clear()
         return answer
+
+    def to_issuer(**demanded: str) -> ResponseReturnValue:
+        """Begin a sign-in, with what an API demanded of it."""
+        visit = Visit(verifier=secrets.token_urlsafe(48))
+        with oauth(visit) as client:
+            url, visit.state = client.create_authorization_url(
+                metadata["authorization_endpoint"], scope=SCOPE, code_verifier=visit.verifier, **demanded
+            )
+        return sent_on(url, visit)
 
     def page(note: str = "", status: int = 200) -> ResponseReturnValue:
         answer = call_api("GET", "/live/orders") if g.visit.token else httpx2.Response(401)
@@ -97,11 +110,7 @@ def create_web_app(issuer: str, client_id: str, client_secret: str, address: str
 
     @app.get("/login")
     def login() -> ResponseReturnValue:
-        visit = Visit(verifier=secrets.token_urlsafe(48))
-        endpoint = metadata["authorization_endpoint"]
-        with oauth(visit) as client:
-            url, visit.state = client.create_authorization_url(endpoint, scope=SCOPE, code_verifier=visit.verifier)
-        return sent_on(url, visit)
+        return to_issuer()
 
     @app.get("/callback")
     def callback() -> ResponseReturnValue:
@@ -123,6 +132,15 @@ def create_web_app(issuer: str, client_id: str, client_secret: str, address: str
         answer = call_api("POST", "/live/orders")
         return redirect("/", 303) if answer.is_success else page("The API says no.", answer.status_code)
 
+    @app.post("/refunds")
+    def refund() -> ResponseReturnValue:
+        """Where the API wants a stronger or newer sign-in, ask the issuer for just that; then the button works."""
+        answer = call_api("POST", f"/live/orders/{quote(request.form.get('order', ''), safe='')}/refund")
+        demanded = demanded_by(answer)
+        if demanded:
+            return to_issuer(**demanded)
+        return redirect("/", 303) if answer.is_success else page("The API says no.", answer.status_code)
+
     @app.get("/statistics")
     def statistics() -> ResponseReturnValue:
         answer = call_api("GET", "/live/orders/statistics")
@@ -136,6 +154,14 @@ def create_web_app(issuer: str, client_id: str, client_secret: str, address: str
         return sent_on("/", Visit())
 
     return app
+
+
+def demanded_by(answer: httpx2.Response) -> dict[str, str]:
+    """Return `acr_values` and `max_age` of an API's challenge (RFC 9470 §3); nothing for any other answer."""
+    challenge = answer.headers.get("WWW-Authenticate", "")
+    if answer.status_code != 401 or 'error="insufficient_user_authentication"' not in challenge:
+        return {}
+    return dict(re.findall(r'(acr_values|max_age)="([^"]*)"', challenge))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ import httpx2
 import pytest
 
 from examples.demo import PARTS
-from tests.support import live
+from tests.support import authenticator, live
+from tests.support.authenticator import Authenticator
 from tests.support.browser import Page
 from tests.support.rp import bearer, challenge_of
 
@@ -277,6 +278,52 @@ def test_people_use_the_web_app(demo: RunningDemo, visit: Callable[[], httpx2.Cl
     assert ada.post(start + "/orders", headers={"Origin": "https://evil.example.org"}).status_code == 403
     assert "Signed in" not in press(ada, start + "/logout").text
     assert "Signed in as Ben." in ben.get(start).text
+
+
+@BOTH
+def test_the_api_asks_for_a_stronger_sign_in(demo: RunningDemo, path: str) -> None:
+    """401 with what to ask for (RFC 9470 §3); the same token is good for the rest."""
+    ada = person_token(demo, ADA, "orders:read orders:write")
+    order = call(demo, path, ada, "POST").json()
+    refused = call(demo, f"{path}/{order['id']}/refund", ada, "POST")
+    assert refused.status_code == 401
+    challenge = refused.headers["WWW-Authenticate"]
+    assert 'error="insufficient_user_authentication", acr_values="aal2", max_age="300"' in challenge
+    assert call(demo, f"{path}/{order['id']}", ada).status_code == 200
+
+
+def test_the_web_app_asks_for_what_the_api_demands(demo: RunningDemo, visit: Callable[[], httpx2.Client]) -> None:
+    """Without a second factor the person comes back and the order stays; with one it is refunded."""
+    browser, start, email = visit(), demo.address("Web app"), "fay@example.org"
+    password = demo.new_person(email)
+    demo.command("users", "set", email, "--group", "staff")
+    walk(demo, browser, start + "/login", email, password=password)
+    order = re.search(r'name="order" value="(\w+)"', press(browser, start + "/orders").text)
+    assert order
+
+    def refund() -> httpx2.Response:
+        return browser.post(start + "/refunds", data={"order": order[1]}, headers={"Origin": start})
+
+    asked = refund()
+    demanded = parse_qs(urlsplit(asked.headers["Location"]).query)
+    assert (demanded["acr_values"], demanded["max_age"]) == (["aal2"], ["300"])
+    assert order[1] in walk(demo, browser, asked.headers["Location"], email, password=password).text
+    set_up_a_second_factor(demo, browser)
+    back = walk(demo, browser, refund().headers["Location"], email, password=password)
+    assert order[1] in back.text
+    assert refund().headers["Location"] == "/"
+    assert order[1] not in browser.get(start).text
+
+
+def set_up_a_second_factor(demo: RunningDemo, browser: httpx2.Client) -> None:
+    place = f"{demo.issuer}{authenticator.SECURITY}/app"
+    for decision in ("begin", "confirm"):
+        page = browser.get(place, follow_redirects=True)
+        code = {"code": Authenticator(authenticator.key_on(page)).code()} if decision == "confirm" else {}  # type: ignore[arg-type]
+        fields = {**Page(page.text).inputs, "decision": decision, **code}
+        answer = browser.post(place, data=fields, headers={"Origin": demo.issuer})
+        assert answer.status_code in (200, 303), answer.text
+    assert Page(answer.text).marker == "account-codes"
 
 
 def test_a_person_who_says_no_is_back_at_the_app(demo: RunningDemo, visit: Callable[[], httpx2.Client]) -> None:

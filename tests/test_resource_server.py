@@ -70,6 +70,21 @@ def an_api(issuer: Issuer, **options: Any) -> FlaskClient:
     def both() -> Any:
         return jsonify(ok=True)
 
+    @app.get("/refund")
+    @protect("orders:read", acr="aal2", max_age=300)
+    def refund() -> Any:
+        return jsonify(ok=True)
+
+    @app.get("/strong")
+    @protect("orders:read", acr="aal2")
+    def strong() -> Any:
+        return jsonify(ok=True)
+
+    @app.get("/recent")
+    @protect(max_age=300)
+    def recent() -> Any:
+        return jsonify(ok=True)
+
     @app.get("/statistics")
     @protect("orders:read")
     def statistics() -> Any:
@@ -222,6 +237,53 @@ def test_every_named_scope_is_demanded(issuer: Issuer) -> None:
     assert answer.status_code == 403
     assert 'scope="orders:read orders:write"' in answer.headers["WWW-Authenticate"]
     assert get(api, issuer.token(scope="orders:write orders:read"), "/both").status_code == 200
+
+
+SIGN_INS: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "both, just now": ({"acr": "aal2", "auth_time": 0}, {"/refund", "/strong", "/recent"}),
+    "both, five minutes ago by a clock that differs": (
+        {"acr": "aal2", "auth_time": -350},
+        {"/refund", "/strong", "/recent"},
+    ),
+    "both, too long ago": ({"acr": "aal2", "auth_time": -365}, {"/strong"}),
+    "a password": ({"acr": "aal1", "auth_time": 0}, {"/recent"}),
+    "a strength of somebody else's": ({"acr": "urn:example:gold", "auth_time": 0}, {"/recent"}),
+    "a service": ({}, set()),
+    "nonsense": ({"acr": ["aal2"], "auth_time": True}, set()),
+    "more nonsense": ({"acr": {"aal2": 1}, "auth_time": "now"}, set()),
+}
+CHALLENGES = {
+    "/refund": ', acr_values="aal2", max_age="300"',
+    "/strong": ', acr_values="aal2"',
+    "/recent": ', max_age="300"',
+}
+
+
+@pytest.mark.parametrize("way", ["locally", "by introspection"])
+@pytest.mark.parametrize("kind", SIGN_INS)
+def test_a_weak_or_old_sign_in_is_told_what_to_ask_for(issuer: Issuer, kind: str, way: str) -> None:
+    """401 `insufficient_user_authentication` with `acr_values` and `max_age` (RFC 9470 §3), either way."""
+    about, good_for = SIGN_INS[kind]
+    if type(about.get("auth_time")) is int:
+        about = {**about, "auth_time": int(time.time()) + about["auth_time"]}
+    issuer.introspection(**about)
+    options = {"introspection": CREDENTIALS} if way == "by introspection" else {}
+    api, token = an_api(issuer, **options), issuer.token(**about)
+    for path, demanded in CHALLENGES.items():
+        answer = get(api, token, path)
+        assert answer.status_code == (200 if path in good_for else 401), path
+        if path not in good_for:
+            challenge = f'{REALM}, error="insufficient_user_authentication"{demanded}'
+            assert answer.headers["WWW-Authenticate"] == challenge
+            assert answer.json["error"] == "insufficient_user_authentication"
+    assert status(api, token) == 200
+
+
+def test_a_missing_scope_comes_before_a_weak_sign_in(issuer: Issuer) -> None:
+    """Nobody signs in again for what the app may not ask anyway; a token that is no good is `invalid_token`."""
+    answer = get(an_api(issuer), issuer.token(scope="openid", acr="aal1"), "/strong")
+    assert answer.status_code == 403
+    is_refused(get(an_api(issuer), "nonsense", "/strong"))
 
 
 @pytest.mark.parametrize("roles", [None, [], ["auditor"], "administrators", {"administrator": True}])

@@ -22,6 +22,7 @@ from auth_server.database import Base
 from auth_server.errors import RefusedInput
 from auth_server.infra import stamp
 from auth_server.infra.events import Event, record
+from auth_server.keys import access_token
 
 IDENTITY_SCOPES = ("openid", "profile", "email", "address", "phone", "groups", "roles", "offline_access")
 FORMATS = ("jwt", "opaque")
@@ -40,6 +41,8 @@ class ApiRow(Base):
     token_format: Mapped[str] = mapped_column(String(10))
     alg: Mapped[str] = mapped_column(String(10))
     token_ttl_seconds: Mapped[int | None] = mapped_column(Integer)
+    minimum_acr: Mapped[str | None] = mapped_column(String(40))
+    scope_acr: Mapped[dict[str, str]] = mapped_column(JSON)
     client_id: Mapped[str] = mapped_column(ForeignKey("client.client_id"), unique=True)
     made_by_apply: Mapped[bool] = mapped_column(Boolean)
 
@@ -49,7 +52,10 @@ _TABLE: Any = ApiRow.__table__
 
 @dataclass(frozen=True)
 class Api:
-    """An API as one process holds it. `scopes` maps each scope to its title for people."""
+    """An API as one process holds it. `scopes` maps each scope to its title for people.
+
+    A person's sign-in must reach `minimum_acr` for any of the API's scopes, and `scope_acr` for the scopes it names.
+    """
 
     identifier: str
     name: str
@@ -57,6 +63,8 @@ class Api:
     token_format: str
     alg: str
     token_ttl: timedelta | None
+    minimum_acr: str | None
+    scope_acr: Mapping[str, str]
     client_id: str
     made_by_apply: bool
 
@@ -83,12 +91,15 @@ def create(
     token_format: str = "jwt",  # noqa: S107 - a format's name
     alg: str = "RS256",
     token_ttl_seconds: int | None = None,
+    minimum_acr: str | None = None,
+    scope_acr: Mapping[str, str] | None = None,
     secret_digest: str | None = None,
     by_apply: bool = False,
 ) -> tuple[Api, str | None]:
     """Register an API and its credentials; return it with its new secret. Raises `RefusedInput`."""
     _check_identifier(identifier)
     values = _checked(identifier, name, scopes or {}, token_format, alg, token_ttl_seconds)
+    values |= _checked_strengths(scopes or {}, minimum_acr, scope_acr or {})
     if identifier in _load_all().by_identifier:
         raise RefusedInput("this API exists already", "identifier")
     credentials = {"client_name": values["name"], "grant_types": [], "scope": ""}
@@ -100,10 +111,19 @@ def create(
 
 
 def change(
-    api: Api, *, name: str, scopes: Mapping[str, str], token_format: str, alg: str, token_ttl_seconds: int | None
+    api: Api,
+    *,
+    name: str,
+    scopes: Mapping[str, str],
+    token_format: str,
+    alg: str,
+    token_ttl_seconds: int | None,
+    minimum_acr: str | None,
+    scope_acr: Mapping[str, str],
 ) -> None:
     """Change an API as a whole, but for its identifier. Raises `RefusedInput`."""
     values = _checked(api.identifier, name, scopes, token_format, alg, token_ttl_seconds)
+    values |= _checked_strengths(scopes, minimum_acr, scope_acr)
     database.execute(update(_TABLE).where(_TABLE.c.identifier == api.identifier).values(values))
     _cache.bump()
     record(Event.API_CHANGED, client=api.client_id, api=api.identifier)
@@ -173,6 +193,17 @@ def _checked(
     }
 
 
+def _checked_strengths(
+    scopes: Mapping[str, str], minimum_acr: str | None, scope_acr: Mapping[str, str]
+) -> dict[str, Any]:
+    for scope in scope_acr:
+        if scope not in scopes:
+            raise RefusedInput(f"this API has no scope {scope[:60]!r} that could demand a strength", "scope_acr")
+    if not {acr for acr in (minimum_acr, *scope_acr.values()) if acr is not None} <= set(access_token.ACR_VALUES):
+        raise RefusedInput(f"strengths of a sign-in: {', '.join(access_token.ACR_VALUES)}", "minimum_acr")
+    return {"minimum_acr": minimum_acr, "scope_acr": dict(scope_acr)}
+
+
 def _load_all() -> Register:
     apis = [_value(row) for row in database.execute(select(_TABLE).order_by(_TABLE.c.identifier))]
     return Register(
@@ -185,8 +216,8 @@ def _load_all() -> Register:
 def _value(row: Any) -> Api:
     values = dict(row._mapping)
     ttl = values.pop("token_ttl_seconds")
-    scopes = MappingProxyType(values.pop("scopes"))
-    return Api(**values, scopes=scopes, token_ttl=None if ttl is None else timedelta(seconds=ttl))
+    values |= {name: MappingProxyType(values[name]) for name in ("scopes", "scope_acr")}
+    return Api(**values, token_ttl=None if ttl is None else timedelta(seconds=ttl))
 
 
 def known_scopes() -> Iterable[str]:

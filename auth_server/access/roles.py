@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -12,9 +13,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from auth_server import database
 from auth_server.access import apis, groups
 from auth_server.accounts import users
-from auth_server.database import Base
+from auth_server.database import Base, Moment
 from auth_server.errors import RefusedInput
-from auth_server.infra import stamp
+from auth_server.infra import clock, stamp
 from auth_server.infra.events import Event, record
 
 ADMINISTRATOR = "administrator"
@@ -37,6 +38,7 @@ class RoleOfUser(Base):
     __tablename__ = "role_of_user"
     user_id: Mapped[str] = mapped_column(ForeignKey("user_account.id", ondelete="CASCADE"), primary_key=True)
     role: Mapped[str] = mapped_column(String(100), primary_key=True, index=True)
+    granted_at: Mapped[datetime] = mapped_column(Moment)
 
 
 _ROLE: Any = Role.__table__
@@ -100,9 +102,17 @@ def put(user_id: str, names: Iterable[str]) -> None:
         raise RefusedInput(f"no such role: {', '.join(sorted(wanted - known))}", "role")
     if ADMINISTRATOR not in wanted:
         keep_an_administrator(user_id)
-    database.execute(delete(_OF_USER).where(_OF_USER.c.user_id == user_id))
-    for name in sorted(wanted):
-        database.execute(_OF_USER.insert().values(user_id=user_id, role=name))
+    database.execute(delete(_OF_USER).where(_OF_USER.c.user_id == user_id, _OF_USER.c.role.not_in(wanted)))
+    for name in sorted(wanted):  # a role that is kept keeps the moment since when it is held
+        statement = database.insert(_OF_USER).values(user_id=user_id, role=name, granted_at=clock.now())
+        database.execute(statement.on_conflict_do_nothing(index_elements=["user_id", "role"]))
+
+
+def administrator_since(user_id: str) -> datetime | None:
+    """Return since when the person has been an administrator; None when they are none."""
+    condition = (_OF_USER.c.user_id == user_id, _OF_USER.c.role == ADMINISTRATOR)
+    row = database.execute(select(_OF_USER.c.granted_at).where(*condition)).first()
+    return None if row is None else row.granted_at
 
 
 def has_administrator() -> bool:

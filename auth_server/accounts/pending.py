@@ -11,6 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_server import database
 from auth_server.accounts import users
+from auth_server.accounts.sessions import Session
 from auth_server.database import Base, Moment
 from auth_server.infra import clock, crypto
 
@@ -26,6 +27,9 @@ class PendingSignIn(Base):
     browser_digest: Mapped[str] = mapped_column(String(64))
     amr: Mapped[list[str]] = mapped_column(JSON)
     remember: Mapped[bool] = mapped_column(Boolean)
+    shown_since: Mapped[datetime] = mapped_column(Moment)
+    session_id: Mapped[str | None] = mapped_column(String(36))
+    """The session that it steps up, and without which it is worth nothing; None: a sign-in."""
     expires_at: Mapped[datetime] = mapped_column(Moment, index=True)
 
 
@@ -34,22 +38,27 @@ _TABLE: Any = PendingSignIn.__table__
 
 @dataclass(frozen=True)
 class Pending:
-    """A live one, since `began_at`; `amr` are the methods used so far."""
+    """A live one, since `began_at`; `amr` are the methods used so far, `shown_since` when the oldest of them was."""
 
     digest: str
     user_id: str
     amr: tuple[str, ...]
     remember: bool
     began_at: datetime
+    shown_since: datetime
+    session_id: str | None
 
 
 def begin(user_id: str, *, amr: tuple[str, ...], remember: bool, browser_digest: str) -> str:
-    """Store what has been proved, and return the handle that finds it again, from the same browser alone."""
-    raw_handle = crypto.new_secret()
-    row = {"user_id": user_id, "browser_digest": browser_digest, "amr": list(amr), "remember": remember}
-    statement = _TABLE.insert().values(digest=crypto.digest(raw_handle), expires_at=clock.now() + _LIFE, **row)
-    database.execute(statement)
-    return raw_handle
+    """Store what has just been proved, and return the handle that finds it again, from the same browser alone."""
+    row = {"user_id": user_id, "amr": list(amr), "remember": remember, "shown_since": clock.now(), "session_id": None}
+    return _insert(row, browser_digest)
+
+
+def begin_step_up(session: Session, browser_digest: str) -> str:
+    """Store that a session is to get its second factor; return the handle. It ends with the session."""
+    row = {"user_id": session.user_id, "amr": list(session.amr), "remember": session.remember}
+    return _insert({**row, "shown_since": session.shown_since, "session_id": session.id}, browser_digest)
 
 
 def find(raw_handle: str, browser_digest: str) -> Pending | None:
@@ -64,7 +73,8 @@ def find(raw_handle: str, browser_digest: str) -> Pending | None:
     row = database.execute(joined.where(*conditions)).first()
     if row is None:
         return None
-    return Pending(row.digest, row.user_id, tuple(row.amr), row.remember, row.expires_at - _LIFE)
+    began_at = row.expires_at - _LIFE
+    return Pending(row.digest, row.user_id, tuple(row.amr), row.remember, began_at, row.shown_since, row.session_id)
 
 
 def close(found: Pending) -> bool:
@@ -80,3 +90,10 @@ def end_of_user(user_id: str) -> None:
 def prune() -> int:
     """Delete expired ones; return how many."""
     return database.delete_some(_TABLE, _TABLE.c.expires_at <= clock.now())
+
+
+def _insert(row: dict[str, Any], browser_digest: str) -> str:
+    raw_handle = crypto.new_secret()
+    about = {"digest": crypto.digest(raw_handle), "browser_digest": browser_digest, "expires_at": clock.now() + _LIFE}
+    database.execute(_TABLE.insert().values({**row, **about}))
+    return raw_handle

@@ -23,19 +23,14 @@ _A_DAY = Rate(50, timedelta(days=1))
 """Three codes in a million are right at any moment: at this rate a guess takes about 18 years on average."""
 
 
-def is_on(user_id: str) -> bool:
-    """Tell whether the person has a second factor, and the operator lets it be asked for."""
-    return config.current().mfa != "off" and totp.since(user_id) is not None
+def is_on(user_id: str, *, offered: bool) -> bool:
+    """Tell whether the person has a second factor, and the rule for them (`offered`) lets it be asked for."""
+    return offered and totp.since(user_id) is not None
 
 
-def is_due(user_id: str) -> bool:
-    """Tell whether the person must set one up before going on."""
-    return config.current().mfa == "required" and totp.since(user_id) is None
-
-
-def is_wanted(user_id: str, browser_digest: str, *, strictly: bool) -> bool:
+def is_wanted(user_id: str, browser_digest: str, *, offered: bool, strictly: bool) -> bool:
     """Tell whether a sign-in must go on to the second factor; `strictly`: a trusted browser does not count."""
-    return is_on(user_id) and (strictly or not sign_in.trusts(user_id, browser_digest))
+    return is_on(user_id, offered=offered) and (strictly or not sign_in.trusts(user_id, browser_digest))
 
 
 def check(user_id: str, presented: str, *, method: str, browser_digest: str) -> Guess:

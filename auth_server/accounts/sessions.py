@@ -1,7 +1,8 @@
 """Sign-in sessions: rows on the server, an opaque handle in the cookie.
 
-The row knows how and when the person signed in (`amr`, `acr`, `auth_time`). It ends after an idle time and after an
-absolute time, or, with "keep me signed in", after REMEMBER_TTL without use.
+The row knows how and when the person signed in (`amr`, `acr`, `auth_time`). After a step-up `auth_time` is that of the
+step-up, and `shown_since` still that of the older factor: what asks for a new sign-in looks at the latter. It ends
+after an idle time and after an absolute time, or, with "keep me signed in", after REMEMBER_TTL without use.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class SessionRow(Base):
     amr: Mapped[list[str]] = mapped_column(JSON)
     acr: Mapped[str] = mapped_column(String(40))
     auth_time: Mapped[datetime] = mapped_column(Moment)
+    shown_since: Mapped[datetime] = mapped_column(Moment)
+    """When the oldest of the methods in `amr` was shown."""
     created_at: Mapped[datetime] = mapped_column(Moment)
     last_seen_at: Mapped[datetime] = mapped_column(Moment, index=True)
     remember: Mapped[bool] = mapped_column(Boolean)
@@ -55,6 +58,7 @@ class Session:
     amr: tuple[str, ...]
     acr: str
     auth_time: datetime
+    shown_since: datetime
     created_at: datetime
     last_seen_at: datetime
     remember: bool
@@ -64,7 +68,15 @@ class Session:
 
 
 def start(
-    user_id: str, *, amr: Sequence[str], acr: str, remember: bool, browser_digest: str, user_agent: str, address: str
+    user_id: str,
+    *,
+    amr: Sequence[str],
+    acr: str,
+    remember: bool,
+    browser_digest: str,
+    user_agent: str,
+    address: str,
+    shown_since: datetime | None = None,
 ) -> tuple[Session, str]:
     """Begin a session for somebody who has just proved who they are; return it with its new raw handle."""
     raw_handle = crypto.new_secret()
@@ -75,6 +87,7 @@ def start(
         amr=tuple(amr),
         acr=acr,
         auth_time=now,
+        shown_since=shown_since or now,
         created_at=now,
         last_seen_at=now,
         remember=remember,
@@ -87,12 +100,20 @@ def start(
     return session, raw_handle
 
 
-def renew(session: Session, *, amr: Sequence[str], acr: str, remember: bool, address: str) -> tuple[Session, str]:
+def renew(
+    session: Session,
+    *,
+    amr: Sequence[str],
+    acr: str,
+    remember: bool,
+    address: str,
+    shown_since: datetime | None = None,
+) -> tuple[Session, str]:
     """The same person signs in again in the same browser: the session goes on, with a new handle and `auth_time`."""
     raw_handle = crypto.new_secret()
     now = clock.now()
     changed: dict[str, Any] = {"acr": acr, "remember": remember, "address": address}
-    changed |= {"auth_time": now, "created_at": now, "last_seen_at": now}
+    changed |= {"auth_time": now, "shown_since": shown_since or now, "created_at": now, "last_seen_at": now}
     values = {**changed, "amr": list(amr), "digest": crypto.digest(raw_handle)}
     database.execute(update(TABLE).where(TABLE.c.id == session.id).values(values))
     return replace(session, **changed, amr=tuple(amr)), raw_handle

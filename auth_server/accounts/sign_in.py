@@ -22,11 +22,11 @@ from auth_server.database import Base, Moment
 from auth_server.errors import Busy
 from auth_server.infra import clock, crypto, limits
 from auth_server.infra.events import Event, record
+from auth_server.keys import access_token
 from auth_server.values import Rate
 
-ACR_ONE_FACTOR, ACR_TWO_FACTORS = "aal1", "aal2"
-ACR_VALUES = (ACR_ONE_FACTOR, ACR_TWO_FACTORS)
-"""Strengths this server can reach (NIST SP 800-63B-4 names), the weakest first."""
+ACR_VALUES = access_token.ACR_VALUES
+ACR_ONE_FACTOR, ACR_TWO_FACTORS = ACR_VALUES
 AMR_PASSWORD, AMR_CODE, AMR_SEVERAL = "pwd", "otp", "mfa"
 """Methods, RFC 8176; a recovery code is a one-time password too."""
 TRUST_LIFE = timedelta(days=30)
@@ -66,11 +66,15 @@ class Guess:
 
 @dataclass(frozen=True)
 class Proved:
-    """A finished sign-in: the person, the methods used and the strength reached."""
+    """A finished sign-in: the person, the methods used and the strength reached.
+
+    `shown_since` is when the oldest of the methods was shown; None: all of them just now.
+    """
 
     user: users.User
     amr: tuple[str, ...]
     acr: str
+    shown_since: datetime | None = None
 
 
 def by_password(email: str, presented: str, *, browser_digest: str, address: str) -> Attempt:
@@ -104,14 +108,29 @@ def forgive(email: str) -> None:
     limits.clear(_account_bucket(email), *_lasting(email))
 
 
-def complete(user: users.User, *, amr: tuple[str, ...], browser_digest: str, trust: bool = False) -> Proved:
-    """Finish a sign-in: the browser is known to the account from now on, and trusted for a while if that is wished."""
+def complete(
+    user: users.User,
+    *,
+    amr: tuple[str, ...],
+    browser_digest: str,
+    trust: bool = False,
+    shown_since: datetime | None = None,
+    is_step_up: bool = False,
+) -> Proved:
+    """Finish a sign-in: the browser is known to the account from now on, and trusted for a while if that is wished.
+
+    `is_step_up`: somebody who is signed in has only added what was missing.
+    """
     now = clock.now()
     values = {"last_used_at": now} | ({"trusted_until": now + TRUST_LIFE} if trust else {})
     statement = database.insert(_TABLE).values(user_id=user.id, browser_digest=browser_digest, **values)
     database.execute(statement.on_conflict_do_update(index_elements=["user_id", "browser_digest"], set_=values))
-    record(Event.SIGN_IN_SUCCEEDED, subject=user.id, amr=list(amr))
-    return Proved(user, amr, ACR_TWO_FACTORS if AMR_SEVERAL in amr else ACR_ONE_FACTOR)
+    proved = Proved(user, amr, ACR_TWO_FACTORS if AMR_SEVERAL in amr else ACR_ONE_FACTOR, shown_since)
+    if is_step_up:
+        record(Event.STEPPED_UP, subject=user.id, amr=list(amr), acr=proved.acr)
+    else:
+        record(Event.SIGN_IN_SUCCEEDED, subject=user.id, amr=list(amr))
+    return proved
 
 
 def with_second_factor(amr: tuple[str, ...]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from typing import Any
 from auth_server.clients import client as clients
 from auth_server.clients import metadata
 from auth_server.infra import crypto
+from auth_server.keys.access_token import ACR_VALUES
 
 Check = Callable[[Any], Any]
 
@@ -45,6 +46,18 @@ def _titles(value: Any) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(title, str) for title in value.values()):
         raise ValueError('expected a title for each scope, e.g. { "orders:read" = "Read your orders" }')
     return {scope: _text(title) for scope, title in value.items()}
+
+
+def _strength(value: Any) -> str:
+    if value not in ACR_VALUES:
+        raise ValueError(f"expected a strength of a sign-in: {' or '.join(ACR_VALUES)}")
+    return str(value)
+
+
+def _strengths(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise ValueError('expected a strength for each scope, e.g. { "orders:refund" = "aal2" }')
+    return {scope: _strength(acr) for scope, acr in value.items()}
 
 
 def _flag(value: Any) -> bool:
@@ -113,6 +126,8 @@ KEYS: Mapping[str, Mapping[str, Check]] = {
         "token_format": _text,
         "alg": _text,
         "token_ttl": _seconds,
+        "minimum_acr": _strength,
+        "scope_acr": _strengths,
         "secret": _random_secret,
     },
     "client": {

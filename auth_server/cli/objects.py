@@ -77,6 +77,8 @@ def _api(item: Declared) -> Change | None:
         "token_format": item.values.get("token_format", "jwt"),
         "alg": item.values.get("alg", "RS256"),
         "token_ttl": item.values.get("token_ttl"),
+        "minimum_acr": item.values.get("minimum_acr"),
+        "scope_acr": item.values.get("scope_acr", {}),
     }
     values = {"token_ttl_seconds": wanted["token_ttl"], **wanted}
     del values["token_ttl"]
@@ -138,7 +140,7 @@ def _memberships(user_id: str, values: Mapping[str, Any]) -> tuple[str, ...]:
 def _held(api: Api) -> dict[str, Any]:
     seconds = int(api.token_ttl.total_seconds()) if api.token_ttl else None
     about = {"name": api.name, "scopes": dict(api.scopes), "token_format": api.token_format, "alg": api.alg}
-    return {**about, "token_ttl": seconds}
+    return {**about, "token_ttl": seconds, "minimum_acr": api.minimum_acr, "scope_acr": dict(api.scope_acr)}
 
 
 def _given(values: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -89,6 +89,9 @@ class Client:
     id_token_alg: str
     optional_scopes: frozenset[str]
     default_max_age: timedelta | None
+    default_acr_values: tuple[str, ...]
+    """What the app wishes for when it does not say; `minimum_acr` is what it gets nothing without."""
+    minimum_acr: str | None
     access_token_ttl: timedelta | None
     refresh_token_ttl: timedelta
     refresh_token_idle_ttl: timedelta
@@ -303,6 +306,8 @@ def _value(
         id_token_alg=details.get("id_token_signed_response_alg", "RS256"),
         optional_scopes=frozenset(details.get("optional_scopes", "").split()),
         default_max_age=seconds("default_max_age"),
+        default_acr_values=tuple(details.get("default_acr_values", ())),
+        minimum_acr=details.get("minimum_acr"),
         access_token_ttl=seconds("access_token_ttl"),
         refresh_token_ttl=seconds("refresh_token_ttl") or settings.refresh_token_ttl,
         refresh_token_idle_ttl=seconds("refresh_token_idle_ttl") or settings.refresh_token_idle_ttl,

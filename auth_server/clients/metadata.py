@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from auth_server.errors import InvalidClientMetadata, InvalidRedirectUri
+from auth_server.keys import access_token
 from auth_server.values import is_loopback
 
 GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials")
@@ -193,6 +194,8 @@ _FIELDS: dict[str, Callable[[str, Any], Any]] = {
     "id_token_signed_response_alg": _one_of(*SIGNING_ALGORITHMS),
     "default_max_age": _seconds(0, 365 * 86400),
     "require_auth_time": _flag,
+    "default_acr_values": _subset_of(*access_token.ACR_VALUES),
+    "minimum_acr": _one_of(*access_token.ACR_VALUES),
     "subject_type": _one_of("public"),
     "software_id": _text,
     "software_version": _text,

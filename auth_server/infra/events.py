@@ -25,6 +25,7 @@ class Event(StrEnum):
     SETUP_COMPLETED = "setup.completed"
     SETUP_LINK_MADE = "setup.link_made"
     SIGN_IN_SUCCEEDED = "sign_in.succeeded"
+    STEPPED_UP = "sign_in.stepped_up"
     SIGN_IN_FAILED = "sign_in.failed"
     SIGN_IN_THROTTLED = "sign_in.throttled"
     SIGN_OUT = "sign_out"

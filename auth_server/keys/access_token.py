@@ -9,6 +9,8 @@ from typing import Any
 from auth_server.keys import jose
 
 TYPES = frozenset({"at+jwt", "application/at+jwt"})
+ACR_VALUES = ("aal1", "aal2")
+"""Strengths of a sign-in that this server can reach (NIST SP 800-63B-4 names), the weakest first."""
 _FARTHEST_SECONDS = 10**11  # the year 5138
 _TEXTS = ("sub", "client_id", "jti")
 
@@ -58,6 +60,25 @@ def scopes_of(claims: dict[str, Any]) -> frozenset[str]:
     """Return the granted scopes."""
     found = claims.get("scope")
     return frozenset(found.split()) if isinstance(found, str) else frozenset()
+
+
+def reaches(held: object, demanded: str | None) -> bool:
+    """Tell whether a sign-in of strength `held` (an `acr`) is strong enough; names that are not ours must be equal."""
+    if demanded is None or held == demanded:
+        return True
+    return held in ACR_VALUES and demanded in ACR_VALUES and ACR_VALUES.index(held) > ACR_VALUES.index(demanded)
+
+
+def strongest(demanded: Iterable[str | None]) -> str | None:
+    """Return the strongest of these, or None when none of them names one of ours."""
+    wanted = set(demanded)
+    return next((acr for acr in reversed(ACR_VALUES) if acr in wanted), None)
+
+
+def is_recent(claims: dict[str, Any], *, now: datetime, max_age: timedelta) -> bool:
+    """Tell whether the person signed in within `max_age`; False when the token does not say when."""
+    at = claims.get("auth_time")
+    return _is_moment(at) and now.timestamp() - at <= max_age.total_seconds()  # type: ignore[operator]
 
 
 def _check_times(claims: dict[str, Any], now: float, leeway: float) -> None:

@@ -9,7 +9,7 @@ from flask_limiter import Limiter
 
 from auth_server import config
 from auth_server.access import policy
-from auth_server.accounts import second_factor, sessions, users
+from auth_server.accounts import sessions, users
 from auth_server.accounts.sessions import Session
 from auth_server.errors import (
     AccessDenied,
@@ -19,11 +19,13 @@ from auth_server.errors import (
     LoginRequired,
     PageError,
     ProtocolError,
+    UnmetAuthenticationRequirements,
 )
 from auth_server.infra import clock
 from auth_server.infra.events import Event, record
 from auth_server.oauth import authorization_request, consent, response, step_up
 from auth_server.oauth.authorization_request import PATH, AuthorizationRequest, Refused
+from auth_server.oauth.step_up import Missing
 from auth_server.tokens import store
 from auth_server.web import browser, csrf, guards, limits, session
 
@@ -32,8 +34,9 @@ class Step(Enum):
     """What is missing before the answer."""
 
     SIGN_IN = "sign_in"
-    ENROL = "enrol"
     CHOOSE_ACCOUNT = "choose_account"
+    ENROL = "enrol"
+    STEP_UP = "step_up"
     CONSENT = "consent"
     ANSWER = "answer"
 
@@ -97,23 +100,34 @@ def go_on(found: AuthorizationRequest) -> Response:
         return consent.page(found, here, _scopes(found, here), _account(here))
     if step is Step.ENROL:
         return guards.to_enrolment(found.url)
+    if step is Step.STEP_UP:
+        return guards.to_step_up(found.url)
     return guards.to_login(found.url)
 
 
 def next_step(found: AuthorizationRequest, here: Session | None) -> Step:
     """Decide what is missing, from the request and the session alone."""
-    if here is None or _must_sign_in_again(found, here) or step_up.is_missing(found, here):
+    if here is None or _must_sign_in_again(found, here):
         return Step.SIGN_IN
-    fresh = here.auth_time >= found.created_at
+    fresh = here.shown_since >= found.created_at
     if found.hinted_sub is not None and found.hinted_sub != here.user_id:
         if fresh:  # the person insists on another account than the app expects
             raise _refused(found, _instead_of(Step.SIGN_IN))
         return Step.SIGN_IN
-    if second_factor.is_due(here.user_id):
-        return Step.ENROL
     if "select_account" in found.prompts and found.chosen_session != here.id and not fresh:
         return Step.CHOOSE_ACCOUNT
-    return Step.ANSWER if consent.covered(found, here, _scopes(found, here)) else Step.CONSENT
+    scopes = _scopes(found, here)
+    is_covered = consent.covered(found, here, scopes)
+    strength = _strength_step(found, here, consent.certain(found, here, scopes, is_covered=is_covered))
+    return strength or (Step.ANSWER if is_covered else Step.CONSENT)
+
+
+def _strength_step(found: AuthorizationRequest, here: Session, scopes: tuple[str, ...]) -> Step | None:
+    """Return the step that makes the sign-in strong enough for these scopes; None: it is."""
+    lacks = step_up.missing(step_up.demand(found, scopes), here)
+    if lacks is Missing.OUT_OF_REACH:
+        raise _refused(found, UnmetAuthenticationRequirements("this person cannot sign in as strongly as is demanded"))
+    return {Missing.SECOND_FACTOR: Step.STEP_UP, Missing.ENROLMENT: Step.ENROL}.get(lacks)
 
 
 def refuse(refused: Refused) -> Response:
@@ -130,10 +144,13 @@ def refuse(refused: Refused) -> Response:
 
 
 def _must_sign_in_again(found: AuthorizationRequest, here: Session) -> bool:
-    """`prompt=login` and `max_age` want a sign-in that is newer than the request (OpenID Connect Core §3.1.2.1)."""
-    if here.auth_time >= found.created_at:
+    """`prompt=login` and `max_age` want a sign-in that is newer than the request (OpenID Connect Core §3.1.2.1).
+
+    A step-up does not make it newer: each method must have been shown.
+    """
+    if here.shown_since >= found.created_at:
         return False
-    too_old = found.max_age is not None and clock.now() - here.auth_time > found.max_age
+    too_old = found.max_age is not None and clock.now() - here.shown_since > found.max_age
     return "login" in found.prompts or too_old
 
 
@@ -151,6 +168,7 @@ def _answer_consent(found: AuthorizationRequest) -> Response:
 
 def _grant(found: AuthorizationRequest, here: Session) -> Response:
     scopes = consent.granted(found, here, _scopes(found, here))
+    demanded = step_up.demand(found, scopes)
     _close(found)
     code, family_id = store.new_code(
         found.client,
@@ -161,7 +179,14 @@ def _grant(found: AuthorizationRequest, here: Session) -> Response:
         code_challenge=found.code_challenge,
         nonce=found.nonce,
     )
-    record(Event.CODE_ISSUED, subject=here.user_id, client=found.client.client_id, family=family_id)
+    record(
+        Event.CODE_ISSUED,
+        subject=here.user_id,
+        client=found.client.client_id,
+        family=family_id,
+        acr=here.acr,
+        **demanded.told(),
+    )
     return response.respond(found.redirect_uri, found.response_mode, found.state, {"code": code}, found.client.name)
 
 

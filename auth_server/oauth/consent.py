@@ -55,6 +55,15 @@ def granted(found: AuthorizationRequest, session: Session, scopes: tuple[str, ..
     return tuple(scope for scope in scopes if given and scope in given.scopes)
 
 
+def certain(
+    found: AuthorizationRequest, session: Session, scopes: tuple[str, ...], *, is_covered: bool
+) -> tuple[str, ...]:
+    """Return the scopes that the app will be given, as far as it is known: not those that may still be unticked."""
+    if is_covered:
+        return granted(found, session, scopes)
+    return tuple(scope for scope in scopes if scope not in found.client.optional_scopes)
+
+
 def page(found: AuthorizationRequest, session: Session, scopes: tuple[str, ...], account: dict[str, str]) -> Response:
     """Show the page."""
     kind, host = _destination(found.redirect_uri)

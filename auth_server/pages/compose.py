@@ -6,7 +6,7 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
-from flask import Flask, Response, send_from_directory
+from flask import Flask, Response, g, send_from_directory
 from flask_limiter import Limiter
 from flask_login import current_user
 from werkzeug.exceptions import NotFound
@@ -63,4 +63,5 @@ def _globals() -> dict[str, object]:
         "issuer_host": config.current().issuer_host,
         "request_id": events.context().request_id,
         "current_user": current_user,
+        "days_to_enrol": g.get("days_to_enrol"),
     }

@@ -86,6 +86,7 @@ def _words() -> dict[Event, str]:
     """Return the events that a person understands, each in words."""
     return {
         Event.SIGN_IN_SUCCEEDED: _("Signed in"),
+        Event.STEPPED_UP: _("Confirmed with the second factor"),
         Event.SIGN_IN_FAILED: _("Wrong password"),
         Event.SIGN_IN_THROTTLED: _("Too many wrong passwords"),
         Event.MFA_FAILED: _("Wrong code of the second factor"),

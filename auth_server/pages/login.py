@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Flask, Response, redirect, render_template, request
 
+from auth_server.access import assurance
 from auth_server.accounts import second_factor, sign_in, users
 from auth_server.accounts.sessions import Session
 from auth_server.accounts.sign_in import Attempt
@@ -51,11 +52,9 @@ def login() -> Response:
 
 
 def _continue(then: str, waiting: AuthorizationRequest | None, here: Session) -> Response:
-    """The person stays who they are; what the app wants beyond that is asked for now."""
+    """The person stays who they are; what the app wants beyond that is decided where it leads."""
     if waiting:
         authorization_request.note_choice(waiting, here)
-        if step_up.is_missing(waiting, here):
-            return second_factor_page.begin(here.user_id, amr=here.amr, remember=here.remember, then=then)
     return redirect(then, 303)  # type: ignore[return-value]
 
 
@@ -64,8 +63,9 @@ def _go_on(then: str, waiting: AuthorizationRequest | None, user: users.User) ->
     amr, remember = (sign_in.AMR_PASSWORD,), "remember" in request.form
     if waiting and _has_shown_both(user, waiting):
         return redirect(then, 303)  # type: ignore[return-value]
-    strictly = _is_again() or (waiting is not None and step_up.wants_second_factor(waiting))
-    if second_factor.is_wanted(user.id, browser.digest(), strictly=strictly):
+    strictly = _is_again() or (waiting is not None and step_up.wants_second_factor(waiting, user.id))
+    offered = assurance.is_offered(user.id)
+    if second_factor.is_wanted(user.id, browser.digest(), offered=offered, strictly=strictly):
         return second_factor_page.begin(user.id, amr=amr, remember=remember, then=then)
     session.begin(sign_in.complete(user, amr=amr, browser_digest=browser.digest()), remember=remember)
     return redirect(then, 303)  # type: ignore[return-value]
@@ -76,7 +76,7 @@ def _has_shown_both(user: users.User, waiting: AuthorizationRequest) -> bool:
     here = session.current()
     if here is None or here.user_id != user.id or here.acr != sign_in.ACR_TWO_FACTORS:
         return False
-    return here.auth_time >= waiting.created_at and not step_up.is_missing(waiting, here)
+    return here.shown_since >= waiting.created_at
 
 
 def _is_again() -> bool:

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Flask, Response, redirect, render_template, request
 
+from auth_server.access import assurance
 from auth_server.accounts import pending, recovery_codes, second_factor, sign_in, users
 from auth_server.accounts.pending import Pending
 from auth_server.accounts.second_factor import APP, METHODS, RECOVERY
@@ -21,6 +22,7 @@ PATH = guards.LOGIN_PATH + "/mfa"
 def setup_second_factor(app: Flask) -> None:
     blueprint = Blueprint("second_factor", __name__)
     blueprint.add_url_rule(PATH, "ask", ask, methods=["GET", "POST"])
+    blueprint.add_url_rule(guards.STEP_UP_PATH, "step_up", guards.signed_in(step_up, on_the_way=True))
     app.register_blueprint(blueprint)
 
 
@@ -28,6 +30,16 @@ def begin(user_id: str, *, amr: tuple[str, ...], remember: bool, then: str) -> R
     """Go on to the second factor, and from there to `then`."""
     raw_handle = pending.begin(user_id, amr=amr, remember=remember, browser_digest=browser.digest())
     return redirect(_url(APP, raw_handle, then), 303)  # type: ignore[return-value]
+
+
+def step_up() -> Response:
+    """Ask whoever is signed in for the second factor alone, where that is what is missing; then on to `next`."""
+    here, then = guards.the_session(), guards.safe_next(request.args.get("next", ""))
+    if here.acr == sign_in.ACR_TWO_FACTORS:
+        return redirect(then, 303)  # type: ignore[return-value]
+    if not assurance.has_second_factor(here.user_id):
+        return guards.to_enrolment(then)
+    return redirect(_url(APP, pending.begin_step_up(here, browser.digest()), then), 303)  # type: ignore[return-value]
 
 
 def ask() -> Response:
@@ -56,24 +68,32 @@ def _is_finished_elsewhere(found: Pending) -> bool:
     """Tell whether the person has meanwhile signed in with both factors in another tab: nothing is left to ask."""
     here = session.current()
     same = here is not None and here.user_id == found.user_id and here.acr == sign_in.ACR_TWO_FACTORS
-    return here is not None and same and here.auth_time >= found.began_at
+    return here is not None and same and here.shown_since >= found.began_at
 
 
 def _finish(found: Pending, method: str, then: str) -> Response:
     user = users.find(found.user_id)
-    if user is None or not pending.close(found):
+    if user is None or not _stands(found) or not pending.close(found):
         raise PageError("flow_expired", detail="the sign-in was finished or ended meanwhile")
     proved = sign_in.complete(
         user,
         amr=sign_in.with_second_factor(found.amr),
         browser_digest=browser.digest(),
         trust="trust_device" in request.form,
+        shown_since=found.shown_since,
+        is_step_up=found.session_id is not None,
     )
     session.begin(proved, remember=found.remember)
     left = recovery_codes.left(user.id)
     if method == RECOVERY and left <= recovery_codes.FEW:
         return _few_left(left, then)
     return redirect(then, 303)  # type: ignore[return-value]
+
+
+def _stands(found: Pending) -> bool:
+    """Tell whether what was proved before still counts: a step-up ends with the session it belongs to."""
+    here = session.current()
+    return found.session_id is None or (here is not None and here.id == found.session_id)
 
 
 def _few_left(left: int, then: str) -> Response:

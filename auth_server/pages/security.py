@@ -10,9 +10,11 @@ from flask import Blueprint, Flask, Response, redirect, render_template, request
 from markupsafe import Markup
 
 from auth_server import config
+from auth_server.access import assurance
 from auth_server.accounts import passwords, recovery_codes, second_factor, sign_in, totp, users
 from auth_server.errors import Busy, PageError, RefusedInput
 from auth_server.infra import clock, events
+from auth_server.oauth import authorization_request
 from auth_server.tokens import ending
 from auth_server.web import browser, guards, session
 from auth_server.web.i18n import busy_text, wait_text
@@ -27,8 +29,10 @@ def setup_security(app: Flask) -> None:
     fresh, signed_in = guards.freshly_signed_in, guards.signed_in
     blueprint.add_url_rule("", "overview", signed_in(overview))
     blueprint.add_url_rule("", "decide", signed_in(decide), methods=["POST"])
-    blueprint.add_url_rule("/password", "password", signed_in(change_password), methods=["GET", "POST"])
-    blueprint.add_url_rule("/app", "app", fresh(set_up_app), methods=["GET", "POST"])
+    blueprint.add_url_rule(
+        "/password", "password", signed_in(change_password, on_the_way=True), methods=["GET", "POST"]
+    )
+    blueprint.add_url_rule("/app", "app", fresh(set_up_app, on_the_way=True), methods=["GET", "POST"])
     blueprint.add_url_rule("/app/remove", "remove_app", fresh(remove_app), methods=["GET", "POST"])
     blueprint.add_url_rule("/codes", "codes", fresh(make_codes), methods=["GET", "POST"])
     app.register_blueprint(blueprint)
@@ -41,7 +45,7 @@ def overview() -> str:
         has_password=passwords.exists(user.id),
         password_since=passwords.changed_at(user.id),
         app_since=totp.since(user.id),
-        may_add=config.current().mfa != "off",
+        may_add=assurance.is_offered(user.id),
         codes_left=recovery_codes.left(user.id),
         few=recovery_codes.FEW,
         browsers=[
@@ -93,7 +97,7 @@ def change_password() -> Response:
 def set_up_app() -> Response:
     """Begin, show, confirm: the app is asked for only after its first right code."""
     user, then = _me(), guards.safe_next(request.values.get("next", ""), PATH)
-    if config.current().mfa == "off":
+    if not assurance.is_offered(user.id):
         raise PageError("not_found", 404, detail="MFA is off")
     if totp.since(user.id):
         return redirect(then, 303)  # type: ignore[return-value]
@@ -103,7 +107,7 @@ def set_up_app() -> Response:
         return guards.to_enrolment(then)
     secret = totp.waiting_secret(user.id)
     if secret is None:
-        return Response(render_template("account/app_intro.html", next=then, due=second_factor.is_due(user.id)))
+        return Response(render_template("account/app_intro.html", next=then, who_asks=_who_asks(user, then)))
     if decision != "confirm":
         return _app_form(user, secret, then, {})
     try:
@@ -134,9 +138,20 @@ def remove_app() -> Response:
 
 def _consequences() -> list[str]:
     found = [_("Your recovery codes stop working."), _("Everywhere else you are signed out.")]
-    if config.current().mfa == "required":
+    rule = assurance.rule_for(guards.the_session().user_id)
+    if rule.required:
         found.append(_("This server asks for one: set up another before you use an app."))
+    elif rule.due_at:
+        found.append(_("Administrators need a second factor: set up another soon."))
     return found
+
+
+def _who_asks(user: users.User, then: str) -> str:
+    """Return who wants the person to have a second factor: everybody must, administrators must, the app, or nobody."""
+    rule = assurance.rule_for(user.id)
+    if rule.required:
+        return "server" if config.current().mfa == "required" else "administrators"
+    return "app" if authorization_request.peek(then, browser.digest()) else ""
 
 
 def make_codes() -> Response:
@@ -155,7 +170,8 @@ def _step_up(user: users.User) -> None:
     """The code was the second factor, shown just now: the session has both from here on, under a new handle."""
     here = guards.the_session()
     amr = sign_in.with_second_factor(here.amr)
-    session.begin(sign_in.complete(user, amr=amr, browser_digest=browser.digest()), remember=here.remember)
+    proved = sign_in.complete(user, amr=amr, browser_digest=browser.digest(), shown_since=here.shown_since)
+    session.begin(proved, remember=here.remember)
 
 
 def _me() -> users.User:

@@ -70,6 +70,7 @@ def issue(authorization: Authorization) -> dict[str, Any]:
         scope=body["scope"],
         aud=body_claims["aud"],
         jti=body_claims["jti"],
+        **({"acr": body_claims["acr"]} if "acr" in body_claims else {}),
     )
     return body
 

@@ -8,10 +8,11 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 from urllib.parse import quote, urlsplit
 
-from flask import Flask, Response, abort, redirect, request
+from flask import Flask, Response, abort, g, redirect, request
 
 from auth_server import config
-from auth_server.accounts import second_factor, sign_in
+from auth_server.access import assurance
+from auth_server.accounts import sign_in
 from auth_server.accounts.sessions import Session
 from auth_server.errors import PageError
 from auth_server.infra import clock
@@ -19,6 +20,7 @@ from auth_server.web import request_id, session
 from auth_server.web.machines import LARGEST_BODY, LONGEST_QUERY, MOST_FIELDS
 
 LOGIN_PATH = "/login"
+STEP_UP_PATH = LOGIN_PATH + "/step-up"
 ENROLMENT_PATH = "/account/security/app"
 FRESH = timedelta(minutes=10)
 
@@ -48,29 +50,43 @@ def _check_host() -> Response | None:
     return redirect(config.current().url(quote(request.path)) + query, 302)  # type: ignore[return-value]
 
 
-def signed_in(view: Callable[P, R]) -> Callable[P, R | Response]:
-    """Let only signed-in people see a page; others sign in first and come back."""
+def signed_in(view: Callable[P, R], *, on_the_way: bool = False) -> Callable[P, R | Response]:
+    """Let only signed-in people see a page; others sign in first and come back.
+
+    Whoever must set up a second factor does that first, unless the page is `on_the_way` there.
+    """
 
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R | Response:
-        if session.current() is None:
+        here = session.current()
+        if here is None:
             return to_login(_here_again())
-        return view(*args, **kwargs)
+        return _enrolment_first(here, on_the_way) or view(*args, **kwargs)
 
     return guarded
 
 
-def freshly_signed_in(view: Callable[P, R]) -> Callable[P, R | Response]:
-    """Let people see a page who have signed in within ten minutes, with every factor they have; others do so first."""
+def freshly_signed_in(view: Callable[P, R], *, on_the_way: bool = False) -> Callable[P, R | Response]:
+    """Let people see a page who have signed in within ten minutes, with every factor they have; others do so first.
+
+    `on_the_way` as for `signed_in`.
+    """
 
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R | Response:
         here = session.current()
         if here is None or not _is_fresh(here):
             return to_login(_here_again(), fresh=True)
-        return view(*args, **kwargs)
+        return _enrolment_first(here, on_the_way) or view(*args, **kwargs)
 
     return guarded
+
+
+def _enrolment_first(here: Session, on_the_way: bool) -> Response | None:
+    """Send whoever must set up a second factor to do so; note for the page how many days an administrator has left."""
+    standing = assurance.standing(here.user_id)
+    g.days_to_enrol = standing.days_left
+    return to_enrolment(_here_again()) if standing.is_due and not on_the_way else None
 
 
 def _here_again() -> str:
@@ -78,8 +94,8 @@ def _here_again() -> str:
 
 
 def _is_fresh(here: Session) -> bool:
-    is_recent = clock.now() - here.auth_time <= FRESH
-    return is_recent and (here.acr == sign_in.ACR_TWO_FACTORS or not second_factor.is_on(here.user_id))
+    is_recent = clock.now() - here.shown_since <= FRESH
+    return is_recent and (here.acr == sign_in.ACR_TWO_FACTORS or not assurance.has_second_factor(here.user_id))
 
 
 def the_session() -> Session:
@@ -94,6 +110,11 @@ def to_login(then: str, *, fresh: bool = False) -> Response:
     """Send the browser to the login page, and back afterwards; `fresh`: whoever is signed in must sign in again."""
     asked = "fresh=1&" if fresh else ""
     return redirect(f"{LOGIN_PATH}?{asked}next={quote(then, safe='')}", 303)  # type: ignore[return-value]
+
+
+def to_step_up(then: str) -> Response:
+    """Send whoever is signed in to the second step alone, and on to `then` afterwards."""
+    return redirect(f"{STEP_UP_PATH}?next={quote(then, safe='')}", 303)  # type: ignore[return-value]
 
 
 def to_enrolment(then: str) -> Response:

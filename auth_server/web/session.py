@@ -76,7 +76,7 @@ def begin(proved: sign_in.Proved, *, remember: bool) -> Session:
     """
     former = current()
     proof: dict[str, Any] = {"amr": proved.amr, "acr": proved.acr, "remember": remember}
-    proof["address"] = events.context().address
+    proof |= {"address": events.context().address, "shown_since": proved.shown_since}
     if former and former.user_id == proved.user.id:
         session, raw_handle = sessions.renew(former, **proof)
     else:

@@ -9,7 +9,10 @@ ENDPOINTS = frozenset(
 )
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 STATIC = "/static/"
-FLOW_PAGES = ("/login", "/logout", "/oauth/authorize", "/oauth/logout", "/recover", "/setup", "/signup", "/device")
+FLOW_PAGES = (
+    *("/login", "/logout", "/oauth/authorize", "/oauth/logout", "/recover", "/setup", "/signup", "/device"),
+    "/account/security/app",
+)
 """Pages inside a flow that may end at an app: their forms must be able to redirect there."""
 
 

@@ -281,6 +281,39 @@ def test_an_api_and_a_role_follow_the_file(run: Run, file: Path) -> None:
     assert run("apply", str(file)).out.strip() == "nothing to change"
 
 
+def test_strengths_follow_the_file(run: Run, file: Path) -> None:
+    """Of an API, of its scopes and of a client; what left the file is demanded no more."""
+    run("apply", str(file))
+    text = file.read_text()
+    demanding = text.replace('"Orders"', '"Orders"\nminimum_acr = "aal1"\nscope_acr = { "orders:write" = "aal2" }')
+    file.write_text(demanding.replace("first_party   = true", 'minimum_acr = "aal2"\ndefault_acr_values = ["aal2"]'))
+    assert run("apply", str(file)).out.splitlines() == [
+        "change api https://orders.example.org (minimum_acr, scope_acr)",
+        "change client grafana (default_acr_values, first_party, minimum_acr)",
+    ]
+    assert run("apis", "list", "--json").json[0]["scope_acr"] == {"orders:write": "aal2"}
+    assert run("apply", str(file)).out.strip() == "nothing to change"
+    file.write_text(text)
+    run("apply", str(file))
+    api = run("apis", "list", "--json").json[0]
+    assert (api["minimum_acr"], api["scope_acr"]) == (None, {})
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('minimum_acr = "gold"', "minimum_acr: expected a strength of a sign-in: aal1 or aal2"),
+        ('scope_acr = "aal2"', "scope_acr: expected a strength for each scope"),
+        ('scope_acr = { "orders:read" = 2 }', "scope_acr: expected a strength of a sign-in"),
+        ('scope_acr = { "orders:refund" = "aal2" }', "this API has no scope 'orders:refund'"),
+    ],
+)
+def test_a_strength_that_cannot_be_is_refused(run: Run, file: Path, line: str, problem: str) -> None:
+    file.write_text(file.read_text().replace('"Orders"', f'"Orders"\n{line}'))
+    assert problem in run("apply", str(file), code=1).err
+    assert run("apis", "list", "--json").json == []
+
+
 def test_hand_made_things_are_taken_over_and_never_pruned(run: Run, tmp_path: Path) -> None:
     """`--prune` deletes only what an earlier apply made."""
     metadata = '{"client_id": "wiki", "redirect_uris": ["https://wiki.example.org/cb"]}'

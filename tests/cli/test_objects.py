@@ -290,6 +290,34 @@ def test_an_api_has_credentials_of_its_own(run: Run) -> None:
     run("clients", "show", made["client_id"], code=1)
 
 
+def test_an_api_demands_a_strength(run: Run) -> None:
+    """For all of it, or for a scope of its own; nothing but our strengths, and no scope that it does not have."""
+    words = ("apis", "create", "https://orders.example.org", "--scope", "orders:read=Read", "--scope", "refund=Refund")
+    made = run(*words, "--minimum-acr", "aal1", "--scope-acr", "refund=aal2", "--json").json
+    assert (made["minimum_acr"], made["scope_acr"]) == ("aal1", {"refund": "aal2"})
+    assert run("apis", "list", "--json").json[0]["scope_acr"] == {"refund": "aal2"}
+    other = ("apis", "create", "https://b.example.org", "--scope", "b=B")
+    assert "no scope 'refund'" in run(*other, "--scope-acr", "refund=aal2", code=1).err
+    assert "aal1, aal2" in run(*other, "--scope-acr", "b=gold", code=1).err
+    run(*other, "--scope-acr", "b", code=2)
+    run(*other, "--minimum-acr", "gold", code=2)
+    plain = run(*other, "--json").json
+    assert (plain["minimum_acr"], plain["scope_acr"]) == (None, {})
+
+
+def test_a_client_demands_and_wishes_for_a_strength(run: Run) -> None:
+    """By metadata; null takes it back."""
+    metadata = {"redirect_uris": ["https://a.example.org/cb"], "minimum_acr": "aal2", "default_acr_values": ["aal2"]}
+    made = run("clients", "create", "--metadata", "-", "--json", given=json.dumps(metadata)).json
+    assert (made["minimum_acr"], made["default_acr_values"]) == ("aal2", ["aal2"])
+    given = json.dumps({"minimum_acr": None})
+    changed = run("clients", "set", made["client_id"], "--metadata", "-", "--json", given=given).json
+    assert "minimum_acr" not in changed
+    for wrong in ({"minimum_acr": "gold"}, {"minimum_acr": ["aal2"]}, {"default_acr_values": "aal2"}):
+        refused = run("clients", "set", made["client_id"], "--metadata", "-", given=json.dumps(wrong), code=1)
+        assert next(iter(wrong)) in refused.err
+
+
 def test_keys_rotate_and_are_revoked(run: Run) -> None:
     """`rotate` promotes next at once; `revoke` replaces a key and it never comes back."""
 

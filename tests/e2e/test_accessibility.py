@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -148,6 +149,35 @@ def test_pages_of_the_second_factor(
     examine(page, "done")
     page.get_by_role("link", name="Sign in and change the password").click()
     examine(page, "login")
+
+
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+def test_pages_on_the_way_to_a_stronger_sign_in(
+    site: Site, open_browser: Callable[..., BrowserContext], scheme: str, width: int
+) -> None:
+    """The countdown of an administrator; then an app demands two factors, and one code leads there and back."""
+    email = f"chief-{scheme}-{width}@example.org"
+    site.command("users", "create", email, "--role", "administrator", "--password-stdin", given=PASSWORD + "\n")
+    words = ("clients", "create", "--metadata", "-", "--json")
+    metadata = {"redirect_uris": [site.app.address + "/callback"], "minimum_acr": "aal2", "first_party": True}
+    demanding = json.loads(site.command(*words, given=json.dumps(metadata)))
+    page = looked_at(open_browser, scheme, width)
+    page.goto(site.issuer + "/account")
+    sign_in(page, email, PASSWORD)
+    assert page.get_by_text("You have 7 days left.").is_visible()
+    examine(page, "account")
+    page.goto(authorization_url(site, client_id=demanding["client_id"]))
+    assert page.get_by_text("This app needs a stronger sign-in").is_visible()
+    examine(page, "account-app")
+    page.get_by_role("button", name="Start").click()
+    phone = Authenticator(page.locator("#key").inner_text())
+    page.get_by_role("textbox", name="Code").fill(phone.code(-1))
+    page.get_by_role("button", name="Switch on").click()
+    page.get_by_label("I have saved them").check()
+    page.get_by_role("button", name="Done").click()
+    page.wait_for_url(site.app.address + "/callback**")
+    page.goto(site.issuer + "/account")
+    assert page.get_by_text("Administrators need a second factor").count() == 0
 
 
 def test_pictures_of_login_and_consent(site: Site, open_browser: Callable[..., BrowserContext]) -> None:

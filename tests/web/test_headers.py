@@ -19,7 +19,10 @@ POLICY = (
 )
 MACHINE_POLICY = "default-src 'none'; frame-ancestors 'none'"
 ACCOUNT_PAGES = ("/account", "/account/sessions", "/account/apps", "/nowhere", "/")
-FLOW_PAGES = ("/login", "/logout", "/recover", "/recover/reset?token=x", "/oauth/authorize", "/oauth/authorize?flow=x")
+FLOW_PAGES = (
+    *("/login", "/logout", "/recover", "/recover/reset?token=x", "/oauth/authorize", "/oauth/authorize?flow=x"),
+    "/account/security/app",
+)
 MACHINE_PATHS = (
     *("/oauth/token", "/oauth/userinfo", "/oauth/introspect", "/oauth/revoke", "/healthz", "/readyz", "/metrics"),
     *("/.well-known/openid-configuration", "/.well-known/jwks.json", "/.well-known/nothing"),

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 from authlib.oauth2.rfc6749 import BaseGrant, TokenEndpointMixin
 
-from auth_server.access import policy
+from auth_server.access import assurance, policy
+from auth_server.access.apis import Api
 from auth_server.clients.client import Client
 from auth_server.errors import (
     InvalidGrant,
@@ -17,6 +18,7 @@ from auth_server.errors import (
     UnauthorizedClient,
 )
 from auth_server.infra.events import Event, record
+from auth_server.keys import access_token
 from auth_server.oauth.server import TokenRequest
 from auth_server.tokens import issuing
 from auth_server.tokens.issuing import Authorization
@@ -73,7 +75,7 @@ def narrowed(
     """Return the scopes and target of one access token of a family.
 
     `scope` may narrow and never widen (RFC 6749 §6); `resource` picks among the granted APIs (RFC 8707 §2.2). What the
-    client or the person may no longer have is left out.
+    client or the person may no longer have is left out, and what asks for a stronger sign-in than the family's by now.
     """
     granted = family.scopes
     if asked is not None:
@@ -81,13 +83,23 @@ def narrowed(
         if not set(wanted) <= set(granted):
             raise InvalidScope("scope exceeds what was granted")
         granted = wanted
-    named = tuple(dict.fromkeys(request.values("resource")))
-    if not set(named) <= set(family.resources):
-        raise InvalidTarget("resource was not part of the authorization request")
-    chosen = policy.check_resources(client, named) if named else policy.usable_resources(client, family.resources)
+    if not access_token.reaches(family.acr, client.minimum_acr):
+        raise InvalidGrant("this client needs a stronger sign-in by now")
+    chosen = _chosen(client, family, tuple(dict.fromkeys(request.values("resource"))))
     still_allowed = policy.possible_scopes(client, for_person=True)
     scopes = policy.narrowed_to([api.identifier for api in chosen], (s for s in granted if s in still_allowed))
-    scopes = policy.scopes_for_person(family.user_id, scopes)
+    scopes = assurance.within(family.acr, policy.scopes_for_person(family.user_id, scopes))
     if family.scopes and not scopes:
         raise InvalidGrant("nothing of the granted scope is allowed any more")
     return scopes, policy.target(scopes, chosen)
+
+
+def _chosen(client: Client, family: Family, named: tuple[str, ...]) -> tuple[Api, ...]:
+    """Return the named ones of the granted APIs, or all of them that may still be used."""
+    if not set(named) <= set(family.resources):
+        raise InvalidTarget("resource was not part of the authorization request")
+    wanted = policy.check_resources(client, named) if named else policy.usable_resources(client, family.resources)
+    chosen = tuple(api for api in wanted if access_token.reaches(family.acr, api.minimum_acr))
+    if named and chosen != wanted:
+        raise InvalidTarget("resource names an API that needs a stronger sign-in by now")
+    return chosen
