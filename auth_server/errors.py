@@ -15,6 +15,7 @@ Text from a request never enters a description.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
@@ -166,12 +167,22 @@ class Busy(Exception):
 
 
 class RefusedInput(Exception):
-    """What an operator or a form typed is refused; the message says what to change. `field` names the input."""
+    """What an operator or a form typed is refused; the message says what to change. `field` names the input.
 
-    def __init__(self, message: str, field: str = "") -> None:
-        super().__init__(message)
-        self.message = message
+    A message that people see on a page is marked (`language.mark`), and what varies stands in it as `%(name)s`, so that
+    `text` can say it in their language. `message` is English, for operators and the log.
+    """
+
+    def __init__(self, message: str, field: str = "", **values: object) -> None:
+        self._sentence, self._values = message, values
+        self.message = self.text(str)
         self.field = field
+        super().__init__(self.message)
+
+    def text(self, translate: Callable[[str], str]) -> str:
+        """Return the message translated."""
+        sentence = translate(self._sentence)
+        return sentence % self._values if self._values else sentence
 
 
 @dataclass

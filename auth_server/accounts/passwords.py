@@ -23,9 +23,11 @@ from auth_server.database import Base, Moment
 from auth_server.errors import RefusedInput
 from auth_server.infra import clock, sealed_keys
 from auth_server.infra.events import Event, record
+from auth_server.infra.language import mark
 
 MOST_BYTES = 1024
 _SCHEME = "v1$"
+_TOO_SHORT = mark("use at least %(count)s characters; a few words make a good password")
 
 
 class Password(Base):
@@ -90,11 +92,11 @@ def check_rules(password: str, *, least: int | None = None, context: tuple[str, 
     """Raise `RefusedInput` with the one rule that is broken (NIST SP 800-63B-4 §3.1.1.2: length, no composition)."""
     shortest = config.current().password_min_length if least is None else least
     if len(password) < shortest:
-        raise RefusedInput(f"use at least {shortest} characters; a few words make a good password", "password")
+        raise RefusedInput(_TOO_SHORT, "password", count=shortest)
     if len(password.encode("utf-8", "surrogatepass")) > MOST_BYTES:
-        raise RefusedInput(f"use at most {MOST_BYTES} bytes", "password")
+        raise RefusedInput(mark("use at most %(count)s bytes"), "password", count=MOST_BYTES)
     if len(set(password)) < 4 or password.casefold() in {word.casefold() for word in context if word}:
-        raise RefusedInput("this is too easy to guess; a few words make a good password", "password")
+        raise RefusedInput(mark("this is too easy to guess; a few words make a good password"), "password")
 
 
 def _stored(user_id: str) -> str | None:

@@ -14,6 +14,7 @@ from auth_server.accounts.sign_in import Guess
 from auth_server.errors import RefusedInput
 from auth_server.infra import crypto, limits
 from auth_server.infra.events import Event, record
+from auth_server.infra.language import mark
 from auth_server.values import Rate
 
 APP, RECOVERY = "app", "recovery"
@@ -62,7 +63,7 @@ def check(user_id: str, presented: str, *, method: str, browser_digest: str) -> 
 def turn_on(user_id: str, presented: str) -> list[str]:
     """Switch the waiting app on with its first code; return the recovery codes, this once. Raise `RefusedInput`."""
     if not totp.confirm(user_id, presented):
-        raise RefusedInput("This code is not right. Check that the clock of your phone is.", "code")
+        raise RefusedInput(mark("This code is not right. Check that the clock of your phone is."), "code")
     record(Event.MFA_TURNED_ON, subject=user_id, method=APP)
     return new_recovery_codes(user_id)
 

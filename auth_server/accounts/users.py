@@ -20,6 +20,7 @@ from auth_server.database import Base, Moment, db
 from auth_server.errors import RefusedInput
 from auth_server.infra import clock
 from auth_server.infra.events import Event, record
+from auth_server.infra.language import mark
 from auth_server.prepared import Prepared
 
 RESERVED_CLAIMS = frozenset(
@@ -57,6 +58,8 @@ RESERVED_CLAIMS = frozenset(
 )
 """What a user's free claims may not set: it has a field of its own or a meaning for the protocol."""
 _LONGEST_NAME = 200
+_TAKEN = mark("this address has an account already")
+_BAD_NAME = mark("a name has at most %(count)s characters and no control characters")
 
 
 class User(Base):
@@ -132,7 +135,7 @@ def create(email: str, name: str, *, verified: bool, claims: Mapping[str, Any] |
     values = {column.name: getattr(user, column.name) for column in TABLE.columns}
     statement = database.insert(TABLE).values(values).on_conflict_do_nothing(index_elements=["email_key"])
     if database.execute(statement).rowcount != 1:
-        raise RefusedInput("this address has an account already", "email")
+        raise RefusedInput(_TAKEN, "email")
     record(Event.USER_CREATED, subject=user.id)
     created: User = db.session.get_one(User, user.id)
     return created
@@ -143,7 +146,7 @@ def check_new(email: str, name: str) -> None:
     address = _checked_email(email)
     _checked_name(name)
     if find_by_email(address):
-        raise RefusedInput("this address has an account already", "email")
+        raise RefusedInput(_TAKEN, "email")
 
 
 def find(user_id: str) -> User | None:
@@ -202,7 +205,7 @@ def change(
         db.session.flush()
     except IntegrityError as cause:
         db.session.rollback()
-        raise RefusedInput("this address has an account already", "email") from cause
+        raise RefusedInput(_TAKEN, "email") from cause
     record(Event.USER_CHANGED, subject=user.id)
 
 
@@ -232,13 +235,13 @@ def _checked_email(address: str) -> str:
     try:
         return validate_email(text, check_deliverability=False, globally_deliverable=False).normalized
     except EmailNotValidError as cause:
-        raise RefusedInput("this is not an e-mail address", "email") from cause
+        raise RefusedInput(mark("this is not an e-mail address"), "email") from cause
 
 
 def _checked_name(name: str) -> str:
     text = unicodedata.normalize("NFC", name.strip())
     if len(text) > _LONGEST_NAME or any(unicodedata.category(char) == "Cc" for char in text):
-        raise RefusedInput(f"a name has at most {_LONGEST_NAME} characters and no control characters", "name")
+        raise RefusedInput(_BAD_NAME, "name", count=_LONGEST_NAME)
     return text
 
 

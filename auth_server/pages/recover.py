@@ -50,7 +50,7 @@ def reset() -> Response:
         new_password = request.form.get("password", "")
         passwords.check_rules(new_password, context=(user.email, user.name))
     except RefusedInput as refusal:
-        return _form(token, user, {"password": refusal.message}, 422)
+        return _form(token, user, {"password": refusal.text(_)}, 422)
     stored = passwords.hash_password(new_password)
     if once.spend(ending.RESET_LINK, token) is None:
         raise PageError("flow_expired", detail="the reset link was used meanwhile")

@@ -80,7 +80,7 @@ def change_password() -> Response:
             return _wrong_password(user, attempt.retry_after_seconds)
         stored = passwords.hash_password(new_password)
     except RefusedInput as refusal:
-        return _password_form(user, {"password": refusal.message}, 422)
+        return _password_form(user, {"password": refusal.text(_)}, 422)
     except Busy as cause:
         return _password_form(user, {"form": busy_text()}, 503, cause.retry_after_seconds)
     passwords.store_hash(user.id, stored)
@@ -107,7 +107,7 @@ def set_up_app() -> Response:
     try:
         codes = second_factor.turn_on(user.id, request.form.get("code", ""))
     except RefusedInput as refusal:
-        return _app_form(user, secret, then, {refusal.field: _(refusal.message)}, 422)
+        return _app_form(user, secret, then, {refusal.field: refusal.text(_)}, 422)
     _step_up(user)
     ending.factors_changed(user.id, guards.the_session().id)
     return _show_codes(codes, then)

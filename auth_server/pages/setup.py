@@ -13,6 +13,7 @@ from auth_server.errors import PageError, RefusedInput
 from auth_server.infra import once
 from auth_server.infra.events import Event, record
 from auth_server.web import browser, session, surface
+from auth_server.web.i18n import gettext as _
 
 PATH = "/setup"
 PURPOSE = "setup"
@@ -51,7 +52,7 @@ def first_administrator() -> Response | str:
     try:
         user = _create(token)
     except RefusedInput as refusal:
-        return _form(token, {refusal.field or "form": refusal.message}, 422)
+        return _form(token, {refusal.field or "form": refusal.text(_)}, 422)
     proved = sign_in.complete(user, amr=(sign_in.AMR_PASSWORD,), browser_digest=browser.digest())
     session.begin(proved, remember=False)
     return redirect("/account", 303)  # type: ignore[return-value]
