@@ -49,6 +49,12 @@ def unavailable() -> Response:
 
 
 def _page(error: PageError) -> Response:
+    if error.status >= 500:
+        i18n.settle()
+    try:
+        i18n.choose()
+    except SQLAlchemyError as cause:
+        return _database(cause)
     text = render_template(
         "error.html",
         error=error.code,
@@ -59,6 +65,7 @@ def _page(error: PageError) -> Response:
         action_label=i18n.gettext("Start again") if error.restart_url else "",
         wait_minutes=-(-(error.retry_after_seconds or 0) // 60),
         request_id=events.context().request_id,
+        **({"languages": []} if error.status >= 500 else {}),
     )
     return Response(text, error.status, content_type="text/html; charset=utf-8")
 
