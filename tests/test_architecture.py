@@ -94,7 +94,7 @@ def test_every_route_is_classified(app: Flask) -> None:
         *("/.well-known/openid-configuration", "/.well-known/oauth-authorization-server", "/.well-known/jwks.json"),
     }
     assert others == {
-        *("/", "/login", "/logout", "/recover", "/recover/reset", "/setup", "/oauth/authorize"),
+        *("/", "/language", "/login", "/logout", "/recover", "/recover/reset", "/setup", "/oauth/authorize"),
         *("/account", "/account/sessions", "/account/apps", "/static/<digest>/<name>"),
         *("/login/mfa", "/login/step-up", "/account/security", "/account/security/password", "/account/security/codes"),
         *("/account/security/app", "/account/security/app/remove", "/account/security/events"),

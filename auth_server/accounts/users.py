@@ -58,6 +58,8 @@ RESERVED_CLAIMS = frozenset(
 )
 """What a user's free claims may not set: it has a field of its own or a meaning for the protocol."""
 _LONGEST_NAME = 200
+_TAKEN = mark("this address has an account already")
+_BAD_NAME = mark("a name has at most %(count)s characters and no control characters")
 
 
 class User(Base):
@@ -133,7 +135,7 @@ def create(email: str, name: str, *, verified: bool, claims: Mapping[str, Any] |
     values = {column.name: getattr(user, column.name) for column in TABLE.columns}
     statement = database.insert(TABLE).values(values).on_conflict_do_nothing(index_elements=["email_key"])
     if database.execute(statement).rowcount != 1:
-        raise RefusedInput(mark("this address has an account already"), "email")
+        raise RefusedInput(_TAKEN, "email")
     record(Event.USER_CREATED, subject=user.id)
     created: User = db.session.get_one(User, user.id)
     return created
@@ -144,7 +146,7 @@ def check_new(email: str, name: str) -> None:
     address = _checked_email(email)
     _checked_name(name)
     if find_by_email(address):
-        raise RefusedInput(mark("this address has an account already"), "email")
+        raise RefusedInput(_TAKEN, "email")
 
 
 def find(user_id: str) -> User | None:
@@ -203,7 +205,7 @@ def change(
         db.session.flush()
     except IntegrityError as cause:
         db.session.rollback()
-        raise RefusedInput(mark("this address has an account already"), "email") from cause
+        raise RefusedInput(_TAKEN, "email") from cause
     record(Event.USER_CHANGED, subject=user.id)
 
 
@@ -239,9 +241,7 @@ def _checked_email(address: str) -> str:
 def _checked_name(name: str) -> str:
     text = unicodedata.normalize("NFC", name.strip())
     if len(text) > _LONGEST_NAME or any(unicodedata.category(char) == "Cc" for char in text):
-        raise RefusedInput(
-            mark("a name has at most %(count)s characters and no control characters"), "name", count=_LONGEST_NAME
-        )
+        raise RefusedInput(_BAD_NAME, "name", count=_LONGEST_NAME)
     return text
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 DEFAULT = "en"
 _FOLDER = Path(__file__).resolve().parent.parent / "locale"
+_NAMES = {"en": "English", "ar": "العربية", "de": "Deutsch", "es": "Español", "fr": "Français"}
+"""Each language by its own name, as its speakers look for it."""
 _RIGHT_TO_LEFT = frozenset({"ar", "fa", "he", "ur"})
 _spoken: ContextVar[str | None] = ContextVar("auth_server_language", default=None)
 
@@ -65,6 +67,11 @@ def mark(message: str) -> str:
 def direction(language: str) -> str:
     """Return `rtl` or `ltr`."""
     return "rtl" if language in _RIGHT_TO_LEFT else "ltr"
+
+
+def name_of(language: str) -> str:
+    """Return a language's own name; one that nobody has named here is shown by its tag."""
+    return _NAMES.get(language, language)
 
 
 def best_of(wanted: Iterable[str]) -> str | None:

@@ -11,6 +11,7 @@ from auth_server.oauth.grants.authorization_code import AuthorizationCodeGrant
 from auth_server.oauth.grants.client_credentials import ClientCredentialsGrant
 from auth_server.oauth.grants.refresh_token import RefreshTokenGrant
 from auth_server.oauth.introspection import setup_introspection
+from auth_server.oauth.languages import setup_languages
 from auth_server.oauth.revocation import setup_revocation
 from auth_server.oauth.server import Server
 from auth_server.oauth.token import setup_token
@@ -23,6 +24,7 @@ GRANTS = (AuthorizationCodeGrant, RefreshTokenGrant, ClientCredentialsGrant)
 def setup_oauth(app: Flask, machines: Machines, limiter: Limiter) -> None:
     """Mount every protocol endpoint."""
     server = Server()
+    setup_languages()
     for grant in GRANTS:
         server.register_grant(grant)
     blueprint = Blueprint("oauth", __name__)

@@ -15,6 +15,7 @@ from auth_server import config
 from auth_server.infra import events
 from auth_server.pages.account import setup_account
 from auth_server.pages.history import setup_history
+from auth_server.pages.language import setup_language
 from auth_server.pages.login import setup_login
 from auth_server.pages.recover import setup_recover
 from auth_server.pages.second_factor import setup_second_factor
@@ -34,6 +35,7 @@ def setup_pages(app: Flask, limiter: Limiter) -> None:
     setup_account(app)
     setup_security(app)
     setup_history(app)
+    setup_language(app)
     app.add_url_rule("/static/<digest>/<name>", "static_file", static_file)
     app.context_processor(_globals)
 

@@ -12,6 +12,7 @@ from auth_server.accounts import passwords, sign_in, users
 from auth_server.errors import PageError, RefusedInput
 from auth_server.infra import once
 from auth_server.infra.events import Event, record
+from auth_server.pages import language
 from auth_server.web import browser, session, surface
 from auth_server.web.i18n import gettext as _
 
@@ -87,7 +88,7 @@ def _form(token: str, errors: dict[str, str], status: int = 200) -> Response:
 def _set_up_first() -> Response | None:
     """Without an administrator every page leads to the set-up."""
     path = request.path
-    if surface.is_for_machines(path) or surface.is_static(path) or path == PATH:
+    if surface.is_for_machines(path) or surface.is_static(path) or path in (PATH, language.PATH):
         return None
     key = config.current().database_url
     if key in _completed:

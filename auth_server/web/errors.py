@@ -53,6 +53,12 @@ def unavailable() -> Response:
 
 def _page(error: PageError) -> Response:
     way_on = "/account" if error.code in _STRAYED else ""
+    if error.status >= 500:
+        i18n.settle()
+    try:
+        i18n.choose()
+    except SQLAlchemyError as cause:
+        return _database(cause)
     text = render_template(
         "error.html",
         error=error.code,
@@ -65,6 +71,7 @@ def _page(error: PageError) -> Response:
         action_label=i18n.gettext("Start again") if error.restart_url else i18n.gettext("Go to your account"),
         wait_minutes=-(-(error.retry_after_seconds or 0) // 60),
         request_id=events.context().request_id,
+        **({"languages": []} if error.status >= 500 else {}),
     )
     return Response(text, error.status, content_type="text/html; charset=utf-8")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from flask import Flask, Response, request
 
 from auth_server import config
-from auth_server.web import surface
+from auth_server.infra import language
+from auth_server.web import i18n, surface
 from auth_server.web.answers import Headers
 
 _CSP = (
@@ -34,6 +35,9 @@ def protect(response: Response) -> Response:
     headers.extend(transport_security(config.current()))
     if not surface.is_static(request.path):
         headers.add("Vary", "Cookie")
+    if i18n.was_spoken():
+        headers["Content-Language"] = language.current()
+        headers.add("Vary", "Accept-Language")
     _protect_page(response)
     return response
 

@@ -5,6 +5,7 @@ Flask-Login's own session, remember cookie and protection are not used: `login_u
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Flask, Response, g, request
@@ -14,8 +15,9 @@ from auth_server import config
 from auth_server.accounts import sessions, sign_in, users
 from auth_server.accounts.sessions import Session
 from auth_server.infra import events
+from auth_server.infra.language import gettext as _
 from auth_server.tokens import ending
-from auth_server.web import browser
+from auth_server.web import browser, i18n
 
 COOKIE = "auth_server"
 
@@ -55,6 +57,7 @@ def setup_session(app: Flask) -> None:
     app.login_manager = manager  # type: ignore[attr-defined]
     app.session_interface = browser.BrowserInterface()
     app.after_request(_renew_remembered_cookie)
+    i18n.ask_person(_claims)
 
 
 def current() -> Session | None:
@@ -110,7 +113,16 @@ def describe_browser(user_agent: str) -> str:
     )  # fmt: skip
     name = next((label for mark, label in names if mark in user_agent), "")
     system = next((label for mark, label in systems if mark in user_agent), "")
-    return " on ".join(part for part in (name, system) if part)
+    if name and system:
+        return _("%(browser)s on %(system)s") % {"browser": name, "system": system}
+    return name or system
+
+
+def _claims() -> Mapping[str, Any]:
+    """Return the claims of whoever is signed in."""
+    session = current()
+    user = users.find(session.user_id) if session else None
+    return user.claims if user else {}
 
 
 def _act_as(session: Session) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import threading
@@ -81,13 +82,14 @@ class Site:
     settings: dict[str, Any]
     app: App
     client: dict[str, Any] = field(default_factory=dict)
+    root: Path = live.ROOT
 
     @property
     def issuer(self) -> str:
         return f"http://localhost:{self.server.port}"
 
     def command(self, *words: str, given: str = "") -> str:
-        done = live.command(list(words), self.settings, given)
+        done = live.command(list(words), self.settings, given, self.root)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -110,8 +112,9 @@ def app_of_others() -> Iterator[App]:
     server.server_close()
 
 
-def _site(folder: Path, app: App) -> Site:
-    server = live.Server({}, folder / "server.log")
+def make_site(folder: Path, app: App, root: Path = live.ROOT) -> Site:
+    """Return a site that is not started yet; `root` is where its program stands."""
+    server = live.Server({}, folder / "server.log", root)
     settings = {
         "instance_path": folder / "instance",
         "issuer": f"http://localhost:{server.port}",
@@ -119,13 +122,22 @@ def _site(folder: Path, app: App) -> Site:
         "create_rate_limit": "off",
     }
     server._settings = settings
-    return Site(server, settings, app)
+    return Site(server, settings, app, root=root)
+
+
+def furnish(site: Site) -> None:
+    """Start it, with an administrator and an app."""
+    site.server.start()
+    words = ("users", "create", EMAIL, "--name", NAME, "--role", "administrator", "--password-stdin")
+    site.command(*words, given=PASSWORD + "\n")
+    uri = site.app.address + "/callback"
+    site.client = json.loads(site.command("clients", "create", "--name", "Acme Notes", "--redirect-uri", uri, "--json"))
 
 
 @pytest.fixture
 def new_site(tmp_path: Path, app_of_others: App) -> Iterator[Site]:
     """Return a server that nobody has set up yet."""
-    site = _site(tmp_path, app_of_others)
+    site = make_site(tmp_path, app_of_others)
     site.server.start()
     yield site
     site.server.stop()
@@ -134,14 +146,8 @@ def new_site(tmp_path: Path, app_of_others: App) -> Iterator[Site]:
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory, app_of_others: App) -> Iterator[Site]:
     """Return a server with an administrator and an app, shared by all tests that change nothing lasting."""
-    import json
-
-    site = _site(tmp_path_factory.mktemp("site"), app_of_others)
-    site.server.start()
-    words = ("users", "create", EMAIL, "--name", NAME, "--role", "administrator", "--password-stdin")
-    site.command(*words, given=PASSWORD + "\n")
-    uri = app_of_others.address + "/callback"
-    site.client = json.loads(site.command("clients", "create", "--name", "Acme Notes", "--redirect-uri", uri, "--json"))
+    site = make_site(tmp_path_factory.mktemp("site"), app_of_others)
+    furnish(site)
     yield site
     site.server.stop()
 

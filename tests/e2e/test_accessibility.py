@@ -43,7 +43,7 @@ def test_pages_before_anybody_is_there(
     examine(page, "setup")
     page.goto(new_site.command("setup-link").strip())
     examine(page, "setup")
-    page.locator("form button[type=submit]").last.click()
+    page.locator("main form button[type=submit]").last.click()
     assert page.title().startswith("Error: ")
     examine(page, "setup")
 

@@ -15,12 +15,13 @@ from tests.support.factories import PASSWORD
 
 
 class Page(HTMLParser):
-    """What a test asks of a page: its marker, its hidden fields, its text."""
+    """What a test asks of a page: its marker, its hidden fields, its text; not of the footer with its own form."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.text = text
         self.marker = ""
+        self._in_footer = False
         self.error = ""
         self.inputs: dict[str, str] = {}
         self.buttons: list[tuple[str, str]] = []
@@ -28,12 +29,20 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = {name: value or "" for name, value in attrs}
+        if tag == "footer":
+            self._in_footer = True
+        if self._in_footer:
+            return
         if tag == "main":
             self.marker, self.error = found.get("data-page", ""), found.get("data-error", "")
         if tag == "input" and found.get("type") == "hidden" and "name" in found:
             self.inputs[found["name"]] = found.get("value", "")
         if tag == "button" and "name" in found:
             self.buttons.append((found["name"], found.get("value", "")))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "footer":
+            self._in_footer = False
 
 
 class Browser:

@@ -50,19 +50,21 @@ def environment(**settings: Any) -> dict[str, str]:
     return {**kept, **{f"AUTH_SERVER_{name.upper()}": str(value) for name, value in settings.items()}}
 
 
-def command(arguments: list[str], settings: dict[str, Any], text: str = "") -> subprocess.CompletedProcess[str]:
-    """Run one command of the command line in a process of its own."""
+def command(
+    arguments: list[str], settings: dict[str, Any], text: str = "", root: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
+    """Run one command of the command line in a process of its own, of the program that stands in `root`."""
     return subprocess.run(
         [sys.executable, "-c", _START, *arguments],
-        env=environment(**settings), cwd=ROOT, input=text, capture_output=True, text=True, timeout=60, check=False,
+        env=environment(**settings), cwd=root, input=text, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 
 
 class Server:
     """One `serve --workers 1`."""
 
-    def __init__(self, settings: dict[str, Any], log: Path) -> None:
-        self.port, self.log = free_port(), log
+    def __init__(self, settings: dict[str, Any], log: Path, root: Path = ROOT) -> None:
+        self.port, self.log, self._root = free_port(), log, root
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -71,7 +73,7 @@ class Server:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _START, "serve", "--port", str(self.port), "--workers", "1"],
-                env=environment(**self._settings), cwd=ROOT, stdout=log, stderr=log, start_new_session=True,
+                env=environment(**self._settings), cwd=self._root, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         until = time.monotonic() + _PATIENCE_SECONDS
         while self.get("/healthz").status != 200:

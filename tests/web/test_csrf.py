@@ -18,6 +18,7 @@ from tests.support.rp import RelyingParty
 FORMS = {
     "/login": {"email": "ada@example.org", "password": PASSWORD},
     "/logout": {"decision": "logout"},
+    "/language": {"language": "en"},
     "/login/mfa": {"pending": "x", "code": "000000"},
     "/account/security": {"decision": "forget_trust"},
     "/account/security/password": {"current": PASSWORD, "password": "a new long password"},
