@@ -15,6 +15,7 @@ Text from a request never enters a description.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -172,6 +173,15 @@ class RefusedInput(Exception):
         super().__init__(message)
         self.message = message
         self.field = field
+
+
+class RefusedFields(RefusedInput):
+    """Several inputs of one form are refused, told all at once; `problems` says for each field what to change."""
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        field, message = next(iter(problems.items()))
+        super().__init__(message, field)
+        self.problems = dict(problems)
 
 
 @dataclass

@@ -96,6 +96,7 @@ def test_every_route_is_classified(app: Flask) -> None:
     assert others == {
         *("/", "/login", "/logout", "/recover", "/recover/reset", "/setup", "/oauth/authorize"),
         *("/account", "/account/sessions", "/account/apps", "/static/<digest>/<name>"),
+        *("/account/profile", "/account/theme", "/account/export", "/account/delete"),
         *("/login/mfa", "/account/security", "/account/security/password", "/account/security/codes"),
         *("/account/security/app", "/account/security/app/remove", "/account/security/events"),
     }

@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException
 from auth_server.errors import Busy, PageError
 from auth_server.infra import clock, events
 from auth_server.infra.events import Event, record
-from auth_server.web import browser, guards, i18n
+from auth_server.web import browser, guards, i18n, wishes
 
 log = logging.getLogger("auth_server.web")
 _RETRY_AFTER_SECONDS = 5
@@ -59,6 +59,7 @@ def _page(error: PageError) -> Response:
         action_label=i18n.gettext("Start again") if error.restart_url else "",
         wait_minutes=-(-(error.retry_after_seconds or 0) // 60),
         request_id=events.context().request_id,
+        theme=wishes.theme() if error.status < 500 else "",  # nothing more is asked of a database that fails
     )
     return Response(text, error.status, content_type="text/html; charset=utf-8")
 

@@ -1,4 +1,7 @@
-"""Texts in the person's language: gettext catalogues in `locale/`, chosen by `ui_locales`, then Accept-Language."""
+"""Texts in the person's language: gettext catalogues in `locale/`.
+
+Chosen by `ui_locales`, then by what the signed-in person wishes, then by Accept-Language.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from flask import Flask, g, has_request_context, request
 from markupsafe import Markup
 
 from auth_server.infra import clock
+from auth_server.web import wishes
 
 _FOLDER = Path(__file__).resolve().parent.parent / "locale"
 _RIGHT_TO_LEFT = frozenset({"ar", "fa", "he", "ur"})
@@ -56,7 +60,7 @@ def current_language() -> str:
     if not has_request_context():
         return _DEFAULT
     if "language" not in g:
-        wanted = request.args.get("ui_locales", "").split()[:5]
+        wanted = [*request.args.get("ui_locales", "").split()[:5], wishes.language()]
         offered = available()
         best = next((tag.split("-")[0].lower() for tag in wanted if tag.split("-")[0].lower() in offered), None)
         g.language = best or request.accept_languages.best_match(offered, _DEFAULT)
@@ -71,10 +75,10 @@ def available() -> tuple[str, ...]:
 
 
 def moment(at: datetime | None) -> str:
-    """Render a moment as `<time>`: "3 min ago", exact in the title."""
+    """Render a moment as `<time>`: "3 min ago", exact in the title, where the person is and in UTC."""
     if at is None:
         return gettext("never")
-    exact = at.strftime("%Y-%m-%d %H:%M UTC")
+    exact = wishes.exact(at)
     return Markup('<time datetime="{}" title="{}">{}</time>').format(at.isoformat(timespec="seconds"), exact, _ago(at))
 
 
@@ -88,7 +92,7 @@ def _ago(at: datetime) -> str:
         return ngettext("%(num)s hour ago", "%(num)s hours ago", seconds // 3600) % {"num": seconds // 3600}
     if seconds < 30 * 86400:
         return ngettext("%(num)s day ago", "%(num)s days ago", seconds // 86400) % {"num": seconds // 86400}
-    return at.strftime("%Y-%m-%d")
+    return at.astimezone(wishes.zone()).strftime("%Y-%m-%d")
 
 
 @lru_cache(maxsize=32)
