@@ -117,6 +117,9 @@ class Settings:
         values.one_of("closed", not_yet=("open", "invite", "domain")), "closed", "Who may open an account.", "closed"
     )
     signup_domains: tuple[str, ...] = setting(values.names, (), "Domains for SIGNUP=domain.", "example.org")
+    self_delete: str = setting(
+        values.one_of("on", "off"), "on", "Whether people may delete their own accounts; `off` for teams.", "on"
+    )
     registration: str = setting(
         values.one_of("off", not_yet=("token", "open")), "off", "Dynamic client registration.", "off"
     )

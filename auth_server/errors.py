@@ -16,7 +16,7 @@ Text from a request never enters a description.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 
@@ -202,6 +202,15 @@ class RefusedInput(Exception):
         """Return the message translated."""
         sentence = translate(self._sentence)
         return sentence % self._values if self._values else sentence
+
+
+class RefusedFields(RefusedInput):
+    """Several inputs of one form are refused, told all at once; `problems` says for each field what to change."""
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        field, message = next(iter(problems.items()))
+        super().__init__(message, field)
+        self.problems = dict(problems)
 
 
 @dataclass

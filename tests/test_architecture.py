@@ -97,6 +97,8 @@ def test_every_route_is_classified(app: Flask) -> None:
         *("/", "/language", "/login", "/logout", "/recover", "/recover/reset", "/setup", "/oauth/authorize"),
         *("/account", "/account/sessions", "/account/apps", "/static/<digest>/<name>"),
         *("/login/mfa", "/login/step-up", "/account/security", "/account/security/password", "/account/security/codes"),
+        *("/account/profile", "/account/theme", "/account/export", "/account/delete"),
+        *("/login/mfa", "/account/security", "/account/security/password", "/account/security/codes"),
         *("/account/security/app", "/account/security/app/remove", "/account/security/events"),
     }
 

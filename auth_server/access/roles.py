@@ -120,12 +120,17 @@ def has_administrator() -> bool:
     return _administrators_but("") > 0
 
 
+def is_last_administrator(user_id: str) -> bool:
+    """Tell whether nobody would administer without this person, as far as it can be said now."""
+    return ADMINISTRATOR in of_user(user_id) and _administrators_but(user_id) == 0
+
+
 def keep_an_administrator(user_id: str) -> None:
     """Raise `RefusedInput` when this person is the last active administrator."""
     if ADMINISTRATOR not in of_user(user_id):
         return
     stamp.take_turns("administrators")  # two who demote each other would each count on the other
-    if _administrators_but(user_id) == 0:
+    if is_last_administrator(user_id):
         raise RefusedInput("this is the last administrator; make another one first")
 
 

@@ -60,6 +60,8 @@ RESERVED_CLAIMS = frozenset(
 _LONGEST_NAME = 200
 _TAKEN = mark("this address has an account already")
 _BAD_NAME = mark("a name has at most %(count)s characters and no control characters")
+SYSTEM = "system"
+THEMES = (SYSTEM, "light", "dark")
 
 
 class User(Base):
@@ -75,6 +77,8 @@ class User(Base):
     created_at: Mapped[datetime] = mapped_column(Moment)
     updated_at: Mapped[datetime] = mapped_column(Moment)
     disabled_at: Mapped[datetime | None] = mapped_column(Moment)
+    theme: Mapped[str] = mapped_column(String(10))
+    """How our own pages look to the person; no app is told."""
 
     @property
     def is_disabled(self) -> bool:
@@ -131,6 +135,7 @@ def create(email: str, name: str, *, verified: bool, claims: Mapping[str, Any] |
         created_at=now,
         updated_at=now,
         disabled_at=None,
+        theme=SYSTEM,
     )
     values = {column.name: getattr(user, column.name) for column in TABLE.columns}
     statement = database.insert(TABLE).values(values).on_conflict_do_nothing(index_elements=["email_key"])
@@ -206,7 +211,17 @@ def change(
     except IntegrityError as cause:
         db.session.rollback()
         raise RefusedInput(_TAKEN, "email") from cause
-    record(Event.USER_CHANGED, subject=user.id)
+    given = {"email": email, "name": name, "email_verified": verified}
+    fields = sorted([*(claims or ()), *(field for field, value in given.items() if value is not None)])
+    record(Event.USER_CHANGED, subject=user.id, fields=fields)
+
+
+def choose_theme(user: User, theme: str) -> None:
+    """Note how pages shall look to the person; nothing that apps are told has changed. Raises `RefusedInput`."""
+    if theme not in THEMES:
+        raise RefusedInput(mark("this look does not exist"), "theme")
+    database.execute(update(TABLE).where(TABLE.c.id == user.id).values(theme=theme))
+    db.session.expire(user)
 
 
 def disable(user: User) -> None:
@@ -225,8 +240,8 @@ def enable(user: User) -> None:
 
 def remove(user: User) -> None:
     """Delete the account and what hangs on it; `tokens.ending` comes first."""
-    record(Event.USER_DELETED, subject=user.id)
-    database.execute(delete(TABLE).where(TABLE.c.id == user.id))
+    if database.execute(delete(TABLE).where(TABLE.c.id == user.id)).rowcount == 1:
+        record(Event.USER_DELETED, subject=user.id)
     db.session.expunge(user)
 
 

@@ -14,13 +14,17 @@ from werkzeug.exceptions import NotFound
 from auth_server import config
 from auth_server.infra import events
 from auth_server.pages.account import setup_account
+from auth_server.pages.delete import setup_delete
+from auth_server.pages.export import setup_export
 from auth_server.pages.history import setup_history
 from auth_server.pages.language import setup_language
 from auth_server.pages.login import setup_login
+from auth_server.pages.profile import setup_profile
 from auth_server.pages.recover import setup_recover
 from auth_server.pages.second_factor import setup_second_factor
 from auth_server.pages.security import setup_security
 from auth_server.pages.setup import setup_first_run
+from auth_server.web import session
 
 _STATIC = Path(__file__).resolve().parent.parent / "static"
 _YEAR_SECONDS = 365 * 86400
@@ -33,6 +37,9 @@ def setup_pages(app: Flask, limiter: Limiter) -> None:
     setup_second_factor(app)
     setup_recover(app)
     setup_account(app)
+    setup_profile(app)
+    setup_export(app)
+    setup_delete(app)
     setup_security(app)
     setup_history(app)
     setup_language(app)
@@ -66,4 +73,5 @@ def _globals() -> dict[str, object]:
         "request_id": events.context().request_id,
         "current_user": current_user,
         "days_to_enrol": g.get("days_to_enrol"),
+        "chosen_theme": session.theme,
     }

@@ -100,6 +100,7 @@ def _words() -> dict[Event, str]:
         Event.RESET_LINK_MADE: _("Link made that sets a new password"),
         Event.SESSIONS_ENDED: _("Signed out elsewhere, or everywhere"),
         Event.USER_CHANGED: _("Name, address or other details changed"),
+        Event.USER_EXPORTED: _("Copy of your data downloaded"),
         Event.CONSENT_GRANTED: _("App allowed"),
         Event.APP_DISCONNECTED: _("App disconnected"),
         Event.REFRESH_REUSED: _("A token of an app was used twice, so the app's access ended"),

@@ -68,7 +68,7 @@ def _is_finished_elsewhere(found: Pending) -> bool:
     """Tell whether the person has meanwhile signed in with both factors in another tab: nothing is left to ask."""
     here = session.current()
     same = here is not None and here.user_id == found.user_id and here.acr == sign_in.ACR_TWO_FACTORS
-    return here is not None and same and here.shown_since >= found.began_at
+    return here is not None and same and here.auth_time >= found.began_at
 
 
 def _finish(found: Pending, method: str, then: str) -> Response:

@@ -15,7 +15,7 @@ from auth_server import config
 from auth_server.errors import Busy, PageError
 from auth_server.infra import clock, events
 from auth_server.infra.events import Event, record
-from auth_server.web import browser, csrf, guards, i18n
+from auth_server.web import browser, csrf, guards, i18n, session
 
 log = logging.getLogger("auth_server.web")
 _RETRY_AFTER_SECONDS = 5
@@ -72,6 +72,7 @@ def _page(error: PageError) -> Response:
         wait_minutes=-(-(error.retry_after_seconds or 0) // 60),
         request_id=events.context().request_id,
         **({"languages": []} if error.status >= 500 else {}),
+        theme=session.theme() if error.status < 500 else "",  # nothing more is asked of a database that fails
     )
     return Response(text, error.status, content_type="text/html; charset=utf-8")
 

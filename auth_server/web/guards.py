@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import wraps
 from typing import ParamSpec, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from flask import Flask, Response, abort, g, redirect, request
 
@@ -15,14 +15,16 @@ from auth_server.access import assurance
 from auth_server.accounts import sign_in
 from auth_server.accounts.sessions import Session
 from auth_server.errors import PageError
-from auth_server.infra import clock
-from auth_server.web import request_id, session
+from auth_server.infra import clock, crypto
+from auth_server.web import browser, request_id, session
 from auth_server.web.machines import LARGEST_BODY, LONGEST_QUERY, MOST_FIELDS
 
 LOGIN_PATH = "/login"
 STEP_UP_PATH = LOGIN_PATH + "/step-up"
 ENROLMENT_PATH = "/account/security/app"
 FRESH = timedelta(minutes=10)
+_SEAL, _LONGEST_KEPT = "kept", 1500
+_NEVER_KEPT = frozenset({"password", "current", "code", "token", "csrf_token", _SEAL})
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -66,17 +68,22 @@ def signed_in(view: Callable[P, R], *, on_the_way: bool = False) -> Callable[P, 
     return guarded
 
 
-def freshly_signed_in(view: Callable[P, R], *, on_the_way: bool = False) -> Callable[P, R | Response]:
+def freshly_signed_in(
+    view: Callable[P, R], *, keep: Sequence[str] = (), on_the_way: bool = False
+) -> Callable[P, R | Response]:
     """Let people see a page who have signed in within ten minutes, with every factor they have; others do so first.
 
+    A form that was sent comes back with the inputs in `keep`, see `typed`: never a password or a code.
     `on_the_way` as for `signed_in`.
     """
+    if set(keep) & _NEVER_KEPT:
+        raise ValueError("a secret does not travel in an address")
 
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R | Response:
         here = session.current()
         if here is None or not _is_fresh(here):
-            return to_login(_here_again(), fresh=True)
+            return to_login(_here_again(keep), fresh=True)
         return _enrolment_first(here, on_the_way) or view(*args, **kwargs)
 
     return guarded
@@ -89,8 +96,37 @@ def _enrolment_first(here: Session, on_the_way: bool) -> Response | None:
     return to_enrolment(_here_again()) if standing.is_due and not on_the_way else None
 
 
-def _here_again() -> str:
-    return request.full_path.rstrip("?") if request.method == "GET" else request.path
+def kept() -> dict[str, str]:
+    """Return what this browser typed into this page's form before a sign-in lay between; {} for anybody's link."""
+    inputs = {name: value for name, value in request.args.items() if name != _SEAL}
+    is_ours = crypto.same(request.args.get(_SEAL, ""), _seal(urlencode(inputs)))
+    return inputs if is_ours else {}
+
+
+def typed(name: str) -> str:
+    """Return an input of the form: as it was sent, or as it was kept."""
+    return request.form.get(name) or kept().get(name, "")
+
+
+def _here_again(keep: Sequence[str] = ()) -> str:
+    if request.method == "GET":
+        return request.full_path.rstrip("?")
+    query = urlencode(_short_enough({name: request.form[name] for name in keep if name in request.form}))
+    return f"{request.path}?{query}&{_SEAL}={_seal(query)}" if query else request.path
+
+
+def _short_enough(inputs: dict[str, str]) -> dict[str, str]:
+    """Leave out what would make the address too long."""
+    found: dict[str, str] = {}
+    for name, value in inputs.items():
+        if len(urlencode({**found, name: value})) <= _LONGEST_KEPT:
+            found[name] = value
+    return found
+
+
+def _seal(query: str) -> str:
+    """Bind kept inputs to page and browser: a link from elsewhere fills in no form."""
+    return crypto.tag("kept-inputs", f"{browser.digest()}:{request.path}:{query}")
 
 
 def _is_fresh(here: Session) -> bool:

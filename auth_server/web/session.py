@@ -118,6 +118,13 @@ def describe_browser(user_agent: str) -> str:
     return name or system
 
 
+def theme() -> str:
+    """Return "light" or "dark" as the person chose, or "" to follow the system; looks nobody up for it."""
+    here = g.get("sign_in_session")
+    person = users.find(here.user_id) if here else None
+    return person.theme if person and person.theme != users.SYSTEM else ""
+
+
 def _claims() -> Mapping[str, Any]:
     """Return the claims of whoever is signed in."""
     session = current()

@@ -39,6 +39,7 @@ WRONG = {
     "BCRYPT_ROUNDS": "40",
     "MFA": "perhaps",
     "SIGNUP": "yes",
+    "SELF_DELETE": "maybe",
     "REGISTRATION": "on",
     "CLIENT_ID_METADATA": "maybe",
     "REQUIRE_PAR": "1",

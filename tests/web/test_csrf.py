@@ -28,6 +28,10 @@ FORMS = {
     "/account/security/codes": {"decision": "confirm"},
     "/account/sessions": {"decision": "end_others"},
     "/account/apps": {"decision": "disconnect_all"},
+    "/account/profile": {"nickname": "Countess"},
+    "/account/theme": {"theme": "dark"},
+    "/account/export": {},
+    "/account/delete": {"email": "ada@example.org"},
     "/recover/reset": {"token": "x", "password": "a new long password"},
     "/setup": {"token": "x"},
 }

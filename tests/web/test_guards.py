@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from ipaddress import ip_network
 
 import pytest
-from flask import Flask
+from flask import Flask, Response, jsonify, request
 from werkzeug.test import TestResponse
 
 from auth_server.accounts import users
 from auth_server.web import guards
 from tests.support import asserts, factories
 from tests.support.browser import Browser
+from tests.support.factories import PASSWORD
 
 EVIL = [
     "",
@@ -176,3 +178,73 @@ def test_a_method_that_a_page_does_not_take_is_405(browser: Browser) -> None:
     assert (response.status_code, response.content_type) == (405, "application/json")
     assert "POST" in response.headers["Allow"]
     assert browser.client.open("/login", method="TRACE", base_url="http://localhost:8421").status_code in (403, 405)
+
+
+@pytest.fixture
+def sensitive(app: Flask, browser: Browser, in_a_while: Callable[[timedelta], None]) -> Browser:
+    """Return a browser whose sign-in is too old for `/account/sensitive`, a page that keeps three inputs."""
+
+    def view() -> Response:
+        kept = {name: guards.typed(name) for name in ("first", "second", "third", "password")}
+        return jsonify(kept=guards.kept(), typed=kept, method=request.method)
+
+    guarded = guards.freshly_signed_in(view, keep=("first", "second", "third"))
+    app.add_url_rule("/account/sensitive", "sensitive", guarded, methods=["GET", "POST"])
+    browser.sign_in()
+    in_a_while(timedelta(minutes=10, seconds=1))
+    return browser
+
+
+def sent(browser: Browser, **fields: str) -> TestResponse:
+    """Send the form with a token of this browser."""
+    return browser.submit(browser.get("/logout"), "/account/sensitive", **fields)
+
+
+def back_from(browser: Browser, asked: TestResponse) -> TestResponse:
+    """Sign in again where the guard asks for it, and follow the way back."""
+    assert asked.headers["Location"].startswith("/login?fresh=1&next=%2Faccount%2Fsensitive")
+    return browser.follow(browser.submit(browser.follow(asked), "/login", email="ada@example.org", password=PASSWORD))
+
+
+def test_inputs_are_kept_over_a_sign_in(sensitive: Browser) -> None:
+    """Those that the view names, whatever is in them, and no other (USR-23)."""
+    odd = "a b+c&kept=x&third=\u00fc \U0001f4a5 100%\r\n<script>"
+    asked = sent(sensitive, first=odd, second="", password="a secret", other="x")
+    assert "secret" not in asked.headers["Location"]
+    page = back_from(sensitive, asked)
+    assert page.json["kept"] == {"first": odd, "second": ""}
+    assert page.json["typed"] == {"first": odd, "second": "", "third": "", "password": ""}
+    now = sent(sensitive, first="new").json
+    assert (now["method"], now["typed"]["first"]) == ("POST", "new")
+
+
+def test_what_is_too_long_is_left_out(sensitive: Browser) -> None:
+    """The address stays one that every server takes; what fits is kept."""
+    asked = sent(sensitive, first="x" * 1400, second="ü" * 40, third="short")
+    assert len(asked.headers["Location"]) < 2500
+    assert back_from(sensitive, asked).json["kept"] == {"first": "x" * 1400, "third": "short"}
+
+
+def test_without_inputs_to_keep_the_address_is_plain(sensitive: Browser) -> None:
+    assert sent(sensitive, other="x").headers["Location"] == "/login?fresh=1&next=%2Faccount%2Fsensitive"
+
+
+def test_only_the_browser_that_typed_gets_it_back(app: Flask, sensitive: Browser) -> None:
+    """A link made elsewhere, or altered, fills in nothing."""
+    page = back_from(sensitive, sent(sensitive, first="mine"))
+    assert page.json["kept"] == {"first": "mine"}
+    path = page.request.full_path
+    assert sensitive.get(path).json["kept"] == {"first": "mine"}
+    for altered in (path.replace("mine", "yours"), path + "&second=x", "/account/sensitive?first=mine", path[:-1]):
+        assert sensitive.get(altered).json["kept"] == {}
+    stranger = Browser(app)
+    stranger.sign_in()
+    assert stranger.get(path).json["kept"] == {}
+
+
+@pytest.mark.parametrize("name", ["password", "code", "current", "token", "csrf_token", "kept"])
+def test_a_secret_is_never_kept(name: str) -> None:
+    """A view that would put one into an address does not come up; others do."""
+    with pytest.raises(ValueError, match="secret"):
+        guards.freshly_signed_in(lambda: "", keep=("email", name))
+    assert guards.freshly_signed_in(lambda: "", keep=("email",))
