@@ -18,6 +18,7 @@ from zoneinfo import available_timezones
 from auth_server.accounts import users
 from auth_server.errors import RefusedFields, RefusedInput
 from auth_server.infra import clock
+from auth_server.infra.language import mark
 
 _LONGEST_LINE, _LONGEST_URL, _LONGEST_TEXT = 200, 1000, 1000
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}\Z")  # E.164
@@ -117,13 +118,13 @@ def _tidy(text: str) -> str:
 
 def _line(text: str) -> str:
     if len(text) > _LONGEST_LINE or any(unicodedata.category(char) in _BREAKS for char in text):
-        raise RefusedInput("Use one line of at most 200 characters.")
+        raise RefusedInput(mark("Use one line of at most 200 characters."))
     return text
 
 
 def _lines(text: str) -> str:
     if len(text) > _LONGEST_TEXT or any(unicodedata.category(char) == "Cc" and char != "\n" for char in text):
-        raise RefusedInput("Use at most 1000 characters.")
+        raise RefusedInput(mark("Use at most 1000 characters."))
     return text
 
 
@@ -132,12 +133,12 @@ def _url(text: str, schemes: tuple[str, ...] = ("https", "http")) -> str:
         parts = urlsplit(text)
         host = parts.hostname or ""
     except ValueError:
-        raise RefusedInput("This is not a web address.") from None
+        raise RefusedInput(mark("This is not a web address.")) from None
     odd = any(unicodedata.category(char)[0] in "CZ" or char in _NOT_IN_URLS for char in text)
     if len(text) > _LONGEST_URL or odd or not host or parts.username is not None:
-        raise RefusedInput("This is not a web address.")
+        raise RefusedInput(mark("This is not a web address."))
     if parts.scheme not in schemes:
-        raise RefusedInput("Use an address that starts with https://")
+        raise RefusedInput(mark("Use an address that starts with https://"))
     return text
 
 
@@ -149,34 +150,34 @@ def _birthdate(text: str) -> str:
     """YYYY, YYYY-MM-DD, or 0000-MM-DD, where the year is left out (OpenID Connect Core §5.1)."""
     found = _BIRTHDATE.match(text)
     if not found or (text.startswith("0000") and not found[2]):
-        raise RefusedInput("Write it like 1985-07-31, or just the year.")
+        raise RefusedInput(mark("Write it like 1985-07-31, or just the year."))
     year, today = int(found[1]), clock.now().date()
     try:
         born = date(year or _LEAP_YEAR, int(found[2] or 1), int(found[3] or 1))
     except ValueError:
-        raise RefusedInput("This day does not exist.") from None
+        raise RefusedInput(mark("This day does not exist.")) from None
     if year and not (year >= _EARLIEST_YEAR and born <= today):
-        raise RefusedInput("This day cannot be right.")
+        raise RefusedInput(mark("This day cannot be right."))
     return text
 
 
 def _zone(text: str) -> str:
     if text not in zones():
-        raise RefusedInput("Choose a time zone from the list.")
+        raise RefusedInput(mark("Choose a time zone from the list."))
     return text
 
 
 def _locale(text: str) -> str:
     found = language_tag(text)
     if found is None:
-        raise RefusedInput("Choose a language from the list.")
+        raise RefusedInput(mark("Choose a language from the list."))
     return found
 
 
 def _phone(text: str) -> str:
     number = text.translate(_BETWEEN_DIGITS)
     if not _PHONE.match(number):
-        raise RefusedInput("Write it with + and the country code, like +44 20 7946 0000.")
+        raise RefusedInput(mark("Write it with + and the country code, like +44 20 7946 0000."))
     return number
 
 

@@ -13,6 +13,7 @@ from flask import Blueprint, Flask, Response, redirect, render_template, request
 from auth_server import config
 from auth_server.accounts import profile, users
 from auth_server.errors import PageError, RefusedFields, RefusedInput
+from auth_server.infra import language
 from auth_server.tokens import connected
 from auth_server.web import guards
 from auth_server.web.i18n import gettext as _

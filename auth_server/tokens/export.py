@@ -43,18 +43,24 @@ PARTS: Mapping[str, Part] = {
         withheld=("email_key",),
     ),
     "groups": Part("group_membership", "user_id", shown=("group_name",)),
-    "roles": Part("role_of_user", "user_id", shown=("role",)),
+    "roles": Part("role_of_user", "user_id", shown=("role", "granted_at")),
     "password": Part("password", "user_id", shown=("changed_at",), withheld=("hash",)),
     "authenticator_app": Part("totp", "user_id", shown=("confirmed_at",), withheld=("secret_sealed", "last_step")),
     "recovery_codes": Part("recovery_code", "user_id", shown=("used_at",), withheld=("digest",)),
     "sessions": Part(
         "session",
         "user_id",
-        shown=(*("id", "amr", "acr", "auth_time", "created_at", "last_seen_at", "remember", "user_agent", "address"),),
+        shown=(
+            *("id", "amr", "acr", "auth_time", "shown_since", "created_at", "last_seen_at", "remember"),
+            *("user_agent", "address"),
+        ),
         withheld=("digest", "browser_digest"),
     ),
     "unfinished_sign_ins": Part(
-        "pending_sign_in", "user_id", shown=("amr", "remember", "expires_at"), withheld=("digest", "browser_digest")
+        "pending_sign_in",
+        "user_id",
+        shown=("amr", "remember", "expires_at", "shown_since", "session_id"),
+        withheld=("digest", "browser_digest"),
     ),
     "known_browsers": Part(
         "known_browser", "user_id", shown=("last_used_at", "trusted_until"), withheld=("browser_digest",)
@@ -86,8 +92,8 @@ PARTS: Mapping[str, Part] = {
     "links": Part(
         "one_time_secret",
         "subject",
-        shown=("purpose", "created_at", "expires_at", "spent_at"),
-        withheld=("digest",),
+        shown=("purpose", "data", "created_at", "expires_at", "spent_at"),
+        withheld=("digest", "handle_digest", "code_tag"),
     ),
     "events": Part(
         "audit_event",
@@ -106,6 +112,7 @@ LEFT_OUT: Mapping[str, str] = {
     "authorization_request": "belongs to a browser, not to an account, and is gone after a day",
     "opaque_access_token": "a copy of what `account` and `app_access` say, gone within an hour",
     "revocation": "ids of what has ended, gone within an hour or so",
+    "outbox": "letters on their way, sealed, gone when they have arrived",
     "limit_bucket": "counts of wrong tries under keys that name nobody, gone when their window ends",
     **dict.fromkeys(
         ("api", "client", "client_secret", "group_of_people", "role", "sealed_key", "signing_key", "stamp"),
