@@ -15,6 +15,7 @@ from auth_server.infra import events
 from auth_server.pages.account import setup_account
 from auth_server.pages.history import setup_history
 from auth_server.pages.login import setup_login
+from auth_server.pages.passkeys import setup_passkeys
 from auth_server.pages.recover import setup_recover
 from auth_server.pages.second_factor import setup_second_factor
 from auth_server.pages.security import setup_security
@@ -32,6 +33,7 @@ def setup_pages(app: Flask) -> None:
     setup_recover(app)
     setup_account(app)
     setup_security(app)
+    setup_passkeys(app)
     setup_history(app)
     app.add_url_rule("/static/<digest>/<name>", "static_file", static_file)
     app.context_processor(_globals)

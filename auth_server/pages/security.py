@@ -1,16 +1,18 @@
-"""How the person signs in: the password, the authenticator app, recovery codes, trusted browsers.
+"""How the person signs in: the password, the authenticator app, recovery codes, trusted browsers. Passkeys: `passkeys`.
 
 What adds or removes a second factor needs a sign-in of the last ten minutes, with every factor that there is.
 """
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 import segno
 from flask import Blueprint, Flask, Response, redirect, render_template, request
 from markupsafe import Markup
 
 from auth_server import config
-from auth_server.accounts import passwords, recovery_codes, second_factor, sign_in, totp, users
+from auth_server.accounts import ceremony, passkeys, passwords, recovery_codes, second_factor, sign_in, totp, users
 from auth_server.errors import Busy, PageError, RefusedInput
 from auth_server.infra import events
 from auth_server.tokens import ending
@@ -28,6 +30,7 @@ def setup_security(app: Flask) -> None:
     blueprint.add_url_rule("", "overview", signed_in(overview))
     blueprint.add_url_rule("", "decide", signed_in(decide), methods=["POST"])
     blueprint.add_url_rule("/password", "password", signed_in(change_password), methods=["GET", "POST"])
+    blueprint.add_url_rule("/second-factor", "enrol", signed_in(enrol))
     blueprint.add_url_rule("/app", "app", fresh(set_up_app), methods=["GET", "POST"])
     blueprint.add_url_rule("/app/remove", "remove_app", fresh(remove_app), methods=["GET", "POST"])
     blueprint.add_url_rule("/codes", "codes", fresh(make_codes), methods=["GET", "POST"])
@@ -35,12 +38,14 @@ def setup_security(app: Flask) -> None:
 
 
 def overview() -> str:
-    user = _me()
+    user = me()
     return render_template(
         "account/security.html",
         has_password=passwords.exists(user.id),
         password_since=passwords.changed_at(user.id),
         app_since=totp.since(user.id),
+        passkeys=passkeys.listing(user.id),
+        may_add_passkey=ceremony.is_possible(),
         may_add=config.current().mfa != "off",
         codes_left=recovery_codes.left(user.id),
         few=recovery_codes.FEW,
@@ -58,13 +63,13 @@ def decide() -> Response:
         return redirect(guards.safe_next(request.form.get("next", ""), PATH), 303)  # type: ignore[return-value]
     if decision != "forget_trust":
         raise PageError("invalid_request", detail="no decision")
-    sign_in.forget_trust(_me().id)
-    return _back()
+    sign_in.forget_trust(me().id)
+    return back()
 
 
 def change_password() -> Response:
     """The current password is the proof; guesses at it count like those at the login page."""
-    user = _me()
+    user = me()
     if request.method != "POST":
         return _password_form(user, {})
     new_password = request.form.get("password", "")
@@ -85,12 +90,29 @@ def change_password() -> Response:
         return _password_form(user, {"form": busy_text()}, 503, cause.retry_after_seconds)
     passwords.store_hash(user.id, stored)
     ending.password_changed(user.id, guards.the_session().id)
-    return _back()
+    return back()
+
+
+def enrol() -> Response:
+    """Let the person choose a second factor: where a server asks everybody for one, before the first app."""
+    user, then = me(), guards.safe_next(request.values.get("next", ""), PATH)
+    if config.current().mfa == "off":
+        raise PageError("not_found", 404, detail="MFA is off")
+    if second_factor.has_one(user.id):
+        return redirect(then, 303)  # type: ignore[return-value]
+    text = render_template(
+        "account/second_factor.html",
+        next=then,
+        due=second_factor.is_due(user.id),
+        may_add_passkey=ceremony.is_possible(),
+        add_url=f"{PATH}/passkeys/add?{urlencode({'next': then})}",
+    )
+    return Response(text)
 
 
 def set_up_app() -> Response:
     """Begin, show, confirm: the app is asked for only after its first right code."""
-    user, then = _me(), guards.safe_next(request.values.get("next", ""), PATH)
+    user, then = me(), guards.safe_next(request.values.get("next", ""), PATH)
     if config.current().mfa == "off":
         raise PageError("not_found", 404, detail="MFA is off")
     if totp.since(user.id):
@@ -98,7 +120,7 @@ def set_up_app() -> Response:
     decision = request.form.get("decision")
     if request.method == "POST" and decision == "begin":
         totp.begin(user.id)
-        return guards.to_enrolment(then)
+        return redirect(f"{PATH}/app?{urlencode({'next': then})}", 303)  # type: ignore[return-value]
     secret = totp.waiting_secret(user.id)
     if secret is None:
         return Response(render_template("account/app_intro.html", next=then, due=second_factor.is_due(user.id)))
@@ -108,62 +130,63 @@ def set_up_app() -> Response:
         codes = second_factor.turn_on(user.id, request.form.get("code", ""))
     except RefusedInput as refusal:
         return _app_form(user, secret, then, {refusal.field: _(refusal.message)}, 422)
-    _step_up(user)
+    step_up(user, (sign_in.AMR_CODE,))
     ending.factors_changed(user.id, guards.the_session().id)
-    return _show_codes(codes, then)
+    return show_codes(codes, then)
 
 
 def remove_app() -> Response:
-    """Ask, then forget the app and its recovery codes."""
-    user = _me()
+    """Ask, then forget the app; the recovery codes too, where nothing else is left."""
+    user = me()
     if totp.since(user.id) is None:
-        return _back()
+        return back()
     if request.method != "POST":
-        return _confirm(
-            _("Remove the authenticator app?"),
-            _("From then on the password alone lets you in."),
-            _consequences(),
-            _("Remove"),
-        )
-    second_factor.turn_off(user.id)
+        is_last = passkeys.count(user.id) == 0
+        text = _("From then on the password alone lets you in.") if is_last else _("Your passkeys go on working.")
+        return confirm(_("Remove the authenticator app?"), text, consequences(is_last=is_last), _("Remove"))
+    second_factor.remove_app(user.id)
     ending.factors_changed(user.id, guards.the_session().id)
-    return _back()
+    return back()
 
 
-def _consequences() -> list[str]:
-    found = [_("Your recovery codes stop working."), _("Everywhere else you are signed out.")]
-    if config.current().mfa == "required":
+def consequences(*, is_last: bool) -> list[str]:
+    """Say what else happens when a second factor goes; `is_last`: there is no other."""
+    found = [_("Your recovery codes stop working.")] if is_last else []
+    found.append(_("Everywhere else you are signed out."))
+    if is_last and config.current().mfa == "required":
         found.append(_("This server asks for one: set up another before you use an app."))
     return found
 
 
 def make_codes() -> Response:
     """Ask, then show ten new recovery codes."""
-    user = _me()
-    if totp.since(user.id) is None:
-        return _back()
+    user = me()
+    if not second_factor.has_one(user.id):
+        return back()
     if request.method != "POST":
-        return _confirm(
+        return confirm(
             _("Make new recovery codes?"), _("The ones that you have stop working."), [], _("Make new codes")
         )
-    return _show_codes(second_factor.new_recovery_codes(user.id), PATH)
+    return show_codes(second_factor.new_recovery_codes(user.id), PATH)
 
 
-def _step_up(user: users.User) -> None:
-    """The code was the second factor, shown just now: the session has both from here on, under a new handle."""
+def step_up(user: users.User, added: tuple[str, ...]) -> None:
+    """A second factor was shown just now: the session has both from here on, under a new handle."""
     here = guards.the_session()
-    amr = sign_in.with_second_factor(here.amr)
+    amr = sign_in.with_second_factor(here.amr, added)
     session.begin(sign_in.complete(user, amr=amr, browser_digest=browser.digest()), remember=here.remember)
 
 
-def _me() -> users.User:
+def me() -> users.User:
+    """Return the signed-in person."""
     user = users.find(guards.the_session().user_id)
     if user is None:
         raise PageError("not_found", 404)
     return user
 
 
-def _back() -> Response:
+def back() -> Response:
+    """Return to the page that lists how the person signs in."""
     return redirect(PATH, 303)  # type: ignore[return-value]
 
 
@@ -196,16 +219,23 @@ def _app_form(user: users.User, secret: str, then: str, errors: dict[str, str], 
     return Response(text, status)
 
 
-def _show_codes(codes: list[str], then: str) -> Response:
+def show_codes(codes: list[str], then: str) -> Response:
+    """Show new recovery codes, this once, and lead on; without any, just lead on."""
+    if not codes:
+        return redirect(then, 303)  # type: ignore[return-value]
     return Response(render_template("account/codes.html", codes=codes, then=then))
 
 
-def _confirm(heading: str, text: str, consequences: list[str], label: str) -> Response:
+def confirm(
+    heading: str, text: str, consequences: list[str], label: str, fields: tuple[tuple[str, str], ...] = ()
+) -> Response:
+    """Say what will happen, and ask."""
     page = render_template(
         "account/confirm.html",
         heading=heading,
         text=text,
         consequences=consequences,
+        fields=fields,
         confirm_label=label,
         cancel_href=PATH,
         danger=True,

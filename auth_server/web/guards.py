@@ -19,7 +19,7 @@ from auth_server.web import request_id, session
 from auth_server.web.machines import LARGEST_BODY, LONGEST_QUERY, MOST_FIELDS
 
 LOGIN_PATH = "/login"
-ENROLMENT_PATH = "/account/security/app"
+ENROLMENT_PATH = "/account/security/second-factor"
 FRESH = timedelta(minutes=10)
 
 P = ParamSpec("P")
