@@ -9,7 +9,6 @@ import secrets
 from dataclasses import dataclass, field
 from html import unescape
 from typing import Any
-from urllib.parse import urlsplit
 
 import cbor2
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
@@ -151,7 +150,3 @@ def answer(browser: Browser, response: TestResponse, passkey: Passkey, **wrong: 
     asserts.is_page(page, "mfa")
     page = browser.get(page.request.full_path.replace("method=app", "method=passkey"))
     return browser.submit(page, "/login/mfa", credential=passkey.get(options_on(page), **wrong))
-
-
-def host() -> str:
-    return urlsplit(config.current().issuer).hostname or ""
