@@ -120,7 +120,7 @@ def _add_form(user: users.User, then: str, errors: dict[str, str], status: int =
         "account/passkey.html",
         passkey=json.dumps(ceremony.registration_options(user, browser.digest())),
         passkey_again=f"{PATH}/options",
-        has_password=passwords.exists(user.id),
+        after_password=passwords.exists(user.id) and config.current().mfa != "off",
         next=then,
         errors=errors,
     )
