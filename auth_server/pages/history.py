@@ -72,7 +72,7 @@ def _confirm_page() -> str:
 
 def _shown(row: Any, words: dict[Event, str]) -> dict[str, Any]:
     client = clients.find(row.client_id) if row.client_id else None
-    by_passkey = Event(row.event) in FAILURES and row.data.get("method") == "passkey"
+    by_passkey = Event(row.event) in FAILURES and (row.data or {}).get("method") == "passkey"
     return {
         "what": _("A passkey was not accepted") if by_passkey else words[Event(row.event)],
         "app": client.name if client else "",

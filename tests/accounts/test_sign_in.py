@@ -250,6 +250,7 @@ def normalised(response: TestResponse, email: str) -> tuple[int, str, list[tuple
     request_id = response.headers["X-Request-Id"]
     body = response.text.replace(request_id, "REQUEST").replace(email, "EMAIL")
     body = re.sub(r'name="csrf_token" value="[^"]+"', "CSRF", body)
+    body = re.sub(r"&#34;challenge&#34;: &#34;[\w-]{75}&#34;", "CHALLENGE", body)
     headers = [(name, value) for name, value in response.headers if name not in ("X-Request-Id", "Content-Length")]
     return response.status_code, body, [(name, re.sub(r"=[\w-]{43};", "=COOKIE;", value)) for name, value in headers]
 
