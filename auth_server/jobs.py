@@ -14,7 +14,7 @@ from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
 from auth_server import config
-from auth_server.accounts import letters, notices, pending, sessions
+from auth_server.accounts import challenges, letters, notices, pending, sessions
 from auth_server.database import MOST_DELETED, db
 from auth_server.infra import audit, events, limits, once, outbox
 from auth_server.keys import keyring
@@ -41,6 +41,7 @@ def run_due() -> bool:
         outbox.prune,
         sessions.prune,
         pending.prune,
+        challenges.prune,
         authorization_request.prune,
         store.prune_tokens,
         store.prune,

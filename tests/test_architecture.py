@@ -100,6 +100,8 @@ def test_every_route_is_classified(app: Flask) -> None:
         *("/account/profile", "/account/theme", "/account/export", "/account/delete"),
         *("/login/mfa", "/account/security", "/account/security/password", "/account/security/codes"),
         *("/account/security/app", "/account/security/app/remove", "/account/security/events"),
+        *("/login/passkey", "/login/mfa/passkey", "/account/security/second-factor"),
+        *(f"/account/security/passkeys/{act}" for act in ("add", "options", "rename", "remove")),
     }
 
 

@@ -12,7 +12,7 @@ from flask import Flask
 from sqlalchemy import event, select
 
 from auth_server import jobs
-from auth_server.accounts import pending, users
+from auth_server.accounts import challenges, pending, users
 from auth_server.database import db
 from auth_server.infra import clock, events
 from auth_server.keys import keyring
@@ -27,7 +27,7 @@ from tests.support.rp import RelyingParty
 Travel = Callable[[timedelta], None]
 TRANSIENT = (
     *("session", "family", "authorization_code", "refresh_token", "opaque_access_token", "revocation"),
-    *("one_time_secret", "authorization_request", "pending_sign_in"),
+    *("one_time_secret", "authorization_request", "pending_sign_in", "spent_challenge"),
 )
 
 
@@ -74,6 +74,7 @@ def test_what_nobody_can_use_any_more_goes(rp: RelyingParty, app: Flask, ada: us
     Browser(app).sign_in(password="wrong")
     factories.within(app, lambda: recover.make_link(users.find(ada.id) or ada))
     factories.within(app, lambda: pending.begin(ada.id, amr=("pwd",), remember=False, browser_digest="x"))
+    factories.within(app, lambda: challenges.spend(challenges.make(challenges.SIGN_IN, "x")))
     assert all(dump(app)[name] for name in (*TRANSIENT, "limit_bucket"))
     in_a_while(timedelta(days=31))
     factories.within(app, jobs.run_due)

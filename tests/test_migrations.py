@@ -25,7 +25,7 @@ from auth_server.infra import schema
 from auth_server.pages import recover
 from tests import conftest
 from tests.conftest import BASE, ON_POSTGRESQL, SECRET_KEY
-from tests.support import authenticator, factories
+from tests.support import authenticator, factories, passkey
 from tests.support.browser import Browser
 from tests.support.rp import RelyingParty
 
@@ -92,6 +92,7 @@ def populated(app: Flask, rp: RelyingParty) -> Flask:
     owner = Browser(app)
     owner.sign_in(email="grace@example.org")
     authenticator.set_up(owner)
+    passkey.add(owner)
     owner.sign_out()
     owner.sign_in(email="grace@example.org")
     empty = {name for name, count in counts(app).items() if not count}

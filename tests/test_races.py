@@ -15,7 +15,7 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from auth_server.access import roles
-from auth_server.accounts import users
+from auth_server.accounts import passkeys, passwords, second_factor, users
 from auth_server.clients import client as clients
 from auth_server.database import db
 from auth_server.errors import RefusedInput
@@ -23,7 +23,7 @@ from auth_server.infra import events
 from auth_server.keys import jose, keyring
 from auth_server.tokens import ending, models
 from tests.conftest import process_settings
-from tests.support import asserts, authenticator, factories
+from tests.support import asserts, authenticator, factories, passkey
 from tests.support.browser import Browser
 from tests.support.live import Server, command
 from tests.support.rp import answer_of
@@ -70,6 +70,68 @@ def test_of_concurrent_uses_of_a_second_factor_one_succeeds(
     assert answers.count(303) == 1
     assert set(answers) <= {303, 401, 429}
     assert sum(browser.get("/account").status_code == 200 for browser in browsers) == 1
+
+
+@pytest.mark.parametrize("step", ["sign-in", "second-factor", "registration"])
+def test_of_concurrent_uses_of_a_passkeys_challenge_one_succeeds(app: Flask, ada: users.User, step: str) -> None:
+    """One answer, posted ten times at once from one browser: one is taken, the others change nothing (WK-01)."""
+    owner = Browser(app)
+    owner.sign_in()
+    key, _shown = passkey.add(owner, passkey.Passkey(synced=True))  # its counter cannot be what refuses the others
+    path, new = "/login", passkey.Passkey()
+    if step == "registration":
+        path = passkey.ADD
+        page = owner.get(path)
+        sent = new.create(passkey.options_on(page))
+    else:
+        owner.sign_out()
+        page = owner.get(path)
+        if step == "second-factor":
+            path, page = "/login/mfa", owner.follow(owner.sign_in())
+        sent = key.get(passkey.options_on(page))
+    before = {name: len(rows) for name, rows in asserts.rows(app).items()}
+    posts = [_same_browser(owner) for _ in range(10)]
+    answers = at_once(*(lambda one=one: one.submit(page, path, credential=sent) for one in posts))
+    led_on = [answer for answer in answers if answer.headers.get("Location", "").startswith("/account")]
+    assert len(led_on) == 1
+    assert {answer.status_code for answer in answers} <= {303, 400, 401, 422, 429}
+    after = {name: len(rows) for name, rows in asserts.rows(app).items()}
+    assert after["spent_challenge"] == before["spent_challenge"] + 1
+    assert after["passkey"] == before["passkey"] + (step == "registration")
+    assert after["session"] == 1
+
+
+def test_of_two_last_passkeys_one_stays(app: Flask, ada: users.User) -> None:
+    """Somebody without a password removes both at the same moment: one is refused (WK-09)."""
+    owner = Browser(app)
+    owner.sign_in()
+    for _one in range(2):
+        passkey.add(owner)
+    table = passwords.TABLE
+    factories.within(app, lambda: db.session.execute(table.delete().where(table.c.user_id == ada.id)))
+
+    def remove(number: int) -> str:
+        try:
+            second_factor.remove_passkey(listed[number])
+            time.sleep(0.3)  # the other one decides while this is not committed
+        except RefusedInput:
+            return "refused"
+        return "done"
+
+    listed = factories.within(app, lambda: passkeys.listing(ada.id))
+    assert len(listed) == 2
+    acts = [lambda number=number: factories.within(app, lambda: remove(number)) for number in range(2)]
+    assert sorted(at_once(*acts)) == ["done", "refused"]
+    assert len(asserts.rows(app)["passkey"]) == 1
+
+
+def _same_browser(browser: Browser) -> Browser:
+    """Return another connection of the same browser: threads do not share a test client."""
+    other = Browser(browser.app, browser.address)
+    for name in ("auth_server", "auth_server_browser"):
+        if browser.cookie(name):
+            other.client.set_cookie(name, browser.cookie(name) or "", domain="localhost")
+    return other
 
 
 @pytest.mark.parametrize("count", [2, 10])

@@ -28,6 +28,8 @@ SENTENCES: dict[Event, str] = {
     Event.PASSWORD_RESET: mark("A new password was set for your account. Everybody was signed out of it."),
     Event.MFA_TURNED_ON: mark("An authenticator app was added to your account."),
     Event.MFA_TURNED_OFF: mark("The second factor of your account was removed."),
+    Event.PASSKEY_ADDED: mark("A passkey was added to your account."),
+    Event.PASSKEY_REMOVED: mark("A passkey was removed from your account."),
     Event.RECOVERY_CODES_MADE: mark("New recovery codes were made for your account. Former ones are void."),
     Event.RECOVERY_CODE_USED: mark("A recovery code was used to sign in to your account."),
     Event.REFRESH_REUSED: mark(
@@ -117,7 +119,7 @@ def _notice(values: dict[str, Any]) -> Letter:
         (_("Address"), values["address"]),
     ]
     event = Event(values["event"])
-    sentence = _((SENTENCES | SELDOM)[event])
+    sentence = language.gettext((SENTENCES | SELDOM)[event])
     return Letter(
         subject=_("Security notice for your account at %(host)s") % {"host": config.current().issuer_host},
         paragraphs=(sentence, _("If this was you, there is nothing to do.")),

@@ -40,7 +40,7 @@ class Password(Base):
     changed_at: Mapped[datetime] = mapped_column(Moment)
 
 
-_TABLE: Any = Password.__table__
+TABLE: Any = Password.__table__
 
 
 def store(user_id: str, new_password: str, *, least: int | None = None, context: tuple[str, ...] = ()) -> None:
@@ -55,7 +55,7 @@ def store(user_id: str, new_password: str, *, least: int | None = None, context:
 def store_hash(user_id: str, stored: str) -> None:
     """Set an already hashed password: ours, or plain bcrypt from `apply` and imports."""
     values = {"hash": stored, "changed_at": clock.now()}
-    statement = database.insert(_TABLE).values(user_id=user_id, **values)
+    statement = database.insert(TABLE).values(user_id=user_id, **values)
     database.execute(statement.on_conflict_do_update(index_elements=["user_id"], set_=values))
     record(Event.PASSWORD_SET, subject=user_id)
 
@@ -67,7 +67,7 @@ def exists(user_id: str) -> bool:
 
 def changed_at(user_id: str) -> datetime | None:
     """Return when the password was set; None when there is none."""
-    found: datetime | None = database.execute(select(_TABLE.c.changed_at).where(_TABLE.c.user_id == user_id)).scalar()
+    found: datetime | None = database.execute(select(TABLE.c.changed_at).where(TABLE.c.user_id == user_id)).scalar()
     return found
 
 
@@ -110,7 +110,7 @@ def check_rules(password: str, *, least: int | None = None, context: tuple[str, 
 
 
 def _stored(user_id: str) -> str | None:
-    found = database.execute(select(_TABLE.c.hash).where(_TABLE.c.user_id == user_id)).scalar()
+    found = database.execute(select(TABLE.c.hash).where(TABLE.c.user_id == user_id)).scalar()
     return None if found is None else str(found)
 
 

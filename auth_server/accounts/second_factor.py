@@ -1,15 +1,17 @@
 """The second factor: when it is asked for, what satisfies it, and the guess limit in front of it.
 
-Wrong codes count per account, whichever method and however often the password was typed in between; a browser that has
-signed in to the account before has a bucket of its own, so that whoever knows the password cannot lock the owner out.
+An authenticator app or a passkey is one; recovery codes come with the first of them and go with the last. Wrong answers
+count per account, whichever method and however often the password was typed in between; a browser that has signed in to
+the account before has a bucket of its own, so that whoever knows the password cannot lock the owner out.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from auth_server import config, database
-from auth_server.accounts import pending, recovery_codes, sign_in, totp
+from auth_server.accounts import ceremony, challenges, passkeys, pending, recovery_codes, sign_in, totp
+from auth_server.accounts.passkeys import Passkey
 from auth_server.accounts.sign_in import Guess
 from auth_server.errors import RefusedInput
 from auth_server.infra import crypto, limits
@@ -17,15 +19,21 @@ from auth_server.infra.events import Event, record
 from auth_server.infra.language import mark
 from auth_server.values import Rate
 
-APP, RECOVERY = "app", "recovery"
-METHODS = (APP, RECOVERY)
+APP, PASSKEY, RECOVERY = "app", "passkey", "recovery"
+METHODS = (APP, PASSKEY, RECOVERY)
 _A_DAY = Rate(50, timedelta(days=1))
 """Three codes in a million are right at any moment: at this rate a guess takes about 18 years on average."""
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def is_on(user_id: str, *, offered: bool) -> bool:
     """Tell whether the person has a second factor, and the rule for them (`offered`) lets it be asked for."""
-    return offered and totp.since(user_id) is not None
+    return offered and has_one(user_id)
+
+
+def has_one(user_id: str) -> bool:
+    """Tell whether the person has an authenticator app or a passkey, whether or not it is asked for."""
+    return totp.since(user_id) is not None or passkeys.count(user_id) > 0
 
 
 def is_wanted(user_id: str, browser_digest: str, *, offered: bool, strictly: bool) -> bool:
@@ -33,8 +41,15 @@ def is_wanted(user_id: str, browser_digest: str, *, offered: bool, strictly: boo
     return is_on(user_id, offered=offered) and (strictly or not sign_in.trusts(user_id, browser_digest))
 
 
+def methods(user_id: str) -> list[str]:
+    """Return what the person can answer with: the one used last first, recovery codes at the end."""
+    used = {APP: totp.last_used(user_id), PASSKEY: passkeys.last_used(user_id)}
+    found = sorted((name for name in used if used[name]), key=lambda name: used[name] or _LONG_AGO, reverse=True)
+    return found + ([RECOVERY] if recovery_codes.left(user_id) else [])
+
+
 def check(user_id: str, presented: str, *, method: str, browser_digest: str) -> Guess:
-    """Check a code and use it up; every failure costs and looks the same. Must be the request's first write."""
+    """Check an answer and use it up; every failure costs and looks the same. Must be the request's first write."""
     bucket = _bucket(user_id, browser_digest)
     of_the_day = "day:" + bucket
     database.release()
@@ -43,24 +58,34 @@ def check(user_id: str, presented: str, *, method: str, browser_digest: str) -> 
         reservation = limits.reserve((of_the_day,), _A_DAY)
     if reservation.refused:
         record(Event.MFA_THROTTLED, subject=user_id, reason="too many wrong codes")
-        return Guess(False, reservation.retry_after_seconds)
-    accept = recovery_codes.spend if method == RECOVERY else totp.verify
-    if not accept(user_id, presented):
+        return Guess(retry_after_seconds=reservation.retry_after_seconds)
+    amr = _shown_by(user_id, presented, method, browser_digest)
+    if not amr:
         record(Event.MFA_FAILED, subject=user_id, reason="wrong or used code", method=method)
-        return Guess(False)
+        return Guess()
     limits.clear(bucket)
     limits.clear(of_the_day)
     if method == RECOVERY:
         record(Event.RECOVERY_CODE_USED, subject=user_id, left=recovery_codes.left(user_id))
-    return Guess(True)
+    return Guess(amr)
 
 
 def turn_on(user_id: str, presented: str) -> list[str]:
-    """Switch the waiting app on with its first code; return the recovery codes, this once. Raise `RefusedInput`."""
+    """Switch the waiting app on with its first code; return recovery codes as `_first_codes`. Raise `RefusedInput`."""
+    is_first = not has_one(user_id)
     if not totp.confirm(user_id, presented):
         raise _refusal(totp.lead(user_id, presented))
     record(Event.MFA_TURNED_ON, subject=user_id, method=APP)
-    return new_recovery_codes(user_id)
+    return _first_codes(user_id, is_first=is_first)
+
+
+def add_passkey(user_id: str, presented: str, *, browser_digest: str, browser_name: str) -> tuple[Passkey, list[str]]:
+    """Store what the browser has made; return it, with recovery codes as `_first_codes`. Raise `RefusedInput`."""
+    new = ceremony.made(ceremony.read(presented), user_id, browser_digest)
+    if new is None:
+        raise RefusedInput(mark("The passkey could not be taken. Nothing was changed; try again."), "form")
+    is_first = not has_one(user_id)
+    return passkeys.add(user_id, new, browser_name), _first_codes(user_id, is_first=is_first)
 
 
 def _refusal(lead: int) -> RefusedInput:
@@ -83,15 +108,54 @@ def new_recovery_codes(user_id: str) -> list[str]:
     return codes
 
 
+def remove_app(user_id: str) -> None:
+    """Forget the app, and the recovery codes where nothing else is left."""
+    if totp.remove(user_id):
+        record(Event.MFA_TURNED_OFF, subject=user_id, method=APP)
+    _forget_codes_of_nothing(user_id)
+
+
+def remove_passkey(passkey: Passkey) -> None:
+    """Forget one, and the recovery codes where nothing else is left. Raises `RefusedInput` for the last way in."""
+    passkeys.remove(passkey)
+    _forget_codes_of_nothing(passkey.user_id)
+
+
 def turn_off(user_id: str) -> bool:
-    """Forget the app, the recovery codes, and which browsers are trusted; False when nothing was on."""
-    was_on = totp.remove(user_id)
+    """Forget the app, every passkey, the recovery codes, and which browsers are trusted; False when nothing was on.
+
+    For operators: somebody who had only passkeys needs a link that sets a password afterwards.
+    """
+    had_app, had_passkeys = totp.remove(user_id), passkeys.remove_all(user_id) > 0
     recovery_codes.remove(user_id)
     sign_in.forget_trust(user_id)
     pending.end_of_user(user_id)
-    if was_on:
-        record(Event.MFA_TURNED_OFF, subject=user_id)
-    return was_on
+    if had_app:
+        record(Event.MFA_TURNED_OFF, subject=user_id, method=APP)
+    return had_app or had_passkeys
+
+
+def _shown_by(user_id: str, presented: str, method: str, browser_digest: str) -> tuple[str, ...]:
+    """Return the methods that a right answer shows; none when it is wrong."""
+    if method == PASSKEY:
+        answer = ceremony.read(presented)
+        passkey = passkeys.find(answer.passkey_id) if answer else None
+        kind = challenges.SECOND_FACTOR
+        return sign_in.amr_of(
+            ceremony.shown(answer, passkey, kind=kind, browser_digest=browser_digest, user_id=user_id)
+        )
+    accept = recovery_codes.spend if method == RECOVERY else totp.verify
+    return (sign_in.AMR_CODE,) if accept(user_id, presented) else ()
+
+
+def _first_codes(user_id: str, *, is_first: bool) -> list[str]:
+    """Return new recovery codes, this once, with the first second factor; none later, or where none is asked for."""
+    return new_recovery_codes(user_id) if is_first and config.current().mfa != "off" else []
+
+
+def _forget_codes_of_nothing(user_id: str) -> None:
+    if not has_one(user_id):
+        recovery_codes.remove(user_id)
 
 
 def _bucket(user_id: str, browser_digest: str) -> str:

@@ -17,7 +17,8 @@ from sqlalchemy import ForeignKey, String, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_server import config, database
-from auth_server.accounts import passwords, users
+from auth_server.accounts import ceremony, challenges, passkeys, passwords, users
+from auth_server.accounts.passkeys import NewPasskey
 from auth_server.database import Base, Moment
 from auth_server.errors import Busy
 from auth_server.infra import clock, crypto, limits
@@ -28,7 +29,8 @@ from auth_server.values import Rate
 ACR_VALUES = access_token.ACR_VALUES
 ACR_ONE_FACTOR, ACR_TWO_FACTORS = ACR_VALUES
 AMR_PASSWORD, AMR_CODE, AMR_SEVERAL = "pwd", "otp", "mfa"
-"""Methods, RFC 8176; a recovery code is a one-time password too."""
+AMR_SYNCED_KEY, AMR_DEVICE_KEY, AMR_PRESENCE = "swk", "hwk", "user"
+"""Methods, RFC 8176; a recovery code is a one-time password too, a passkey that may be copied a software key."""
 TRUST_LIFE = timedelta(days=30)
 _A_DAY, _A_MONTH = Rate(30, timedelta(days=1)), Rate(100, timedelta(days=30))
 """At most 100 failures in a row (NIST SP 800-63B-4 §3.2.2), and not all of them while the owner sleeps."""
@@ -50,18 +52,29 @@ _TABLE: Any = KnownBrowser.__table__
 
 @dataclass(frozen=True)
 class Attempt:
-    """What came of a try: the person, or nobody; `retry_after_seconds` above 0 says that it was not even looked at."""
+    """What came of a try: the person, or nobody; `retry_after_seconds` above 0 says that it was not even looked at.
+
+    `amr` are the methods that were shown.
+    """
 
     user: users.User | None
     retry_after_seconds: int = 0
+    amr: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Guess:
-    """What came of a code; `retry_after_seconds` above 0 says that it was not even looked at."""
+    """What came of a second factor: the methods that it added, none when it was wrong.
 
-    is_right: bool
+    `retry_after_seconds` above 0 says that it was not even looked at.
+    """
+
+    amr: tuple[str, ...] = ()
     retry_after_seconds: int = 0
+
+    @property
+    def is_right(self) -> bool:
+        return bool(self.amr)
 
 
 @dataclass(frozen=True)
@@ -100,7 +113,33 @@ def by_password(email: str, presented: str, *, browser_digest: str, address: str
         return Attempt(None)
     limits.clear(own, *_lasting(email))
     limits.give_back(shared)
-    return Attempt(user)
+    return Attempt(user, amr=(AMR_PASSWORD,))
+
+
+def by_passkey(presented: str, *, browser_digest: str, address: str) -> Attempt:
+    """Check what a passkey answered to the login page; every failure looks the same. Must be the first write.
+
+    The bucket is not that of the password: whoever guesses at that cannot keep a passkey out.
+    """
+    answer = ceremony.read(presented)
+    passkey = passkeys.find(answer.passkey_id) if answer else None
+    user = users.find(passkey.user_id) if passkey else None
+    own, shared = _passkey_buckets(user, browser_digest, address)
+    database.release()
+    reservation = limits.reserve((*own, *shared), config.current().login_rate_limit)
+    subject = user.id if user else ""
+    if reservation.refused:
+        record(Event.SIGN_IN_THROTTLED, subject=subject, reason="too many failed tries")
+        return Attempt(None, reservation.retry_after_seconds)
+    may_sign_in = user is not None and not user.is_disabled
+    kind = challenges.SIGN_IN
+    if not may_sign_in or not ceremony.shown(answer, passkey, kind=kind, browser_digest=browser_digest):
+        record(Event.SIGN_IN_FAILED, subject=subject, reason="passkey refused", method="passkey")
+        return Attempt(None)
+    for key in own:
+        limits.clear(key)
+    limits.give_back(shared)
+    return Attempt(user, amr=amr_of(passkey))
 
 
 def forgive(email: str) -> None:
@@ -133,9 +172,16 @@ def complete(
     return proved
 
 
-def with_second_factor(amr: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the methods used after a code was added to these."""
-    return tuple(dict.fromkeys((*amr, AMR_CODE, AMR_SEVERAL)))
+def with_second_factor(amr: tuple[str, ...], added: tuple[str, ...] = (AMR_CODE,)) -> tuple[str, ...]:
+    """Return the methods used after a second factor was added to these: a code, unless told otherwise."""
+    return tuple(dict.fromkeys((*amr, *added, AMR_SEVERAL)))
+
+
+def amr_of(passkey: NewPasskey | None) -> tuple[str, ...]:
+    """Return the methods of a passkey that verified its person: a key, their presence, and so two factors."""
+    if passkey is None:
+        return ()
+    return (AMR_SYNCED_KEY if passkey.backup_eligible else AMR_DEVICE_KEY, AMR_PRESENCE, AMR_SEVERAL)
 
 
 def trusts(user_id: str, browser_digest: str) -> bool:
@@ -192,6 +238,15 @@ def _lasting(email: str) -> dict[str, Rate]:
 def _reserve(keys: tuple[str, ...], lasting: Mapping[str, Rate]) -> limits.Reservation:
     rate = config.current().login_rate_limit
     return limits.reserve((), None) if rate is None else limits.reserve_each({**dict.fromkeys(keys, rate), **lasting})
+
+
+def _passkey_buckets(
+    user: users.User | None, browser_digest: str, address: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if user and browser_digest and knows(user.id, browser_digest):
+        return ("passkey:browser:" + crypto.digest(f"{user.id}:{browser_digest}"),), ()
+    of_the_account = ("passkey:account:" + user.id,) if user else ()
+    return of_the_account, ("login:address:" + address_bucket(address),)
 
 
 def knows(user_id: str, browser_digest: str) -> bool:

@@ -7,7 +7,7 @@ The secret is sealed. A code is good in its own time step and in the one before 
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pyotp
@@ -82,6 +82,14 @@ def since(user_id: str) -> datetime | None:
     """Return since when the app is asked for; None when there is none."""
     found: datetime | None = database.execute(select(_TABLE.c.confirmed_at).where(_TABLE.c.user_id == user_id)).scalar()
     return found
+
+
+def last_used(user_id: str) -> datetime | None:
+    """Return when the app's last code was shown, to half a minute; None when there is no app."""
+    row = _row(user_id)
+    if row is None or row.confirmed_at is None:
+        return None
+    return datetime.fromtimestamp(row.last_step * _STEP_SECONDS, UTC)
 
 
 def verify(user_id: str, presented: str) -> bool:

@@ -10,7 +10,7 @@ import click
 
 from auth_server.access import groups as group_rows
 from auth_server.access import roles
-from auth_server.accounts import passwords, sign_in
+from auth_server.accounts import passkeys, passwords, sign_in
 from auth_server.accounts import users as user_rows
 from auth_server.cli.root import confirm, example, in_app, json_option, refuse, say, show, yes_option
 from auth_server.errors import RefusedInput
@@ -98,7 +98,8 @@ def list_users(as_json: bool) -> None:
 def show_user(who: str, as_json: bool) -> None:
     """Show one person, by e-mail or id."""
     user = find(who)
-    more = {"verified": user.email_verified, "disabled": user.is_disabled, "claims": user.claims}
+    more: dict[str, Any] = {"verified": user.email_verified, "disabled": user.is_disabled, "claims": user.claims}
+    more["passkeys"] = passkeys.count(user.id)
     show({**view(user), **more, "created": user.created_at}, as_json)
 
 
@@ -173,12 +174,14 @@ def delete(who: str, yes: bool) -> None:
 @yes_option
 @in_app
 def reset_mfa(who: str, yes: bool) -> None:
-    """Remove the second factor and the recovery codes, and end all sessions and tokens."""
+    """Remove the authenticator app, all passkeys and the recovery codes, and end all sessions and tokens."""
     user = find(who)
     confirm(f"Remove the second factor of {user.email} and end all sessions and tokens?", yes)
     if not ending.reset_second_factor(user.id):
         refuse("this person has no second factor")
     say(f"removed the second factor of {user.email}")
+    if not passwords.exists(user.id):
+        say("This person has no password: give them a link that sets one (users reset-link).")
 
 
 @users.command("reset-link", epilog=example("users reset-link ada@example.org"))

@@ -40,6 +40,10 @@ class Event(StrEnum):
     MFA_THROTTLED = "mfa.throttled"
     RECOVERY_CODES_MADE = "mfa.recovery_codes_made"
     RECOVERY_CODE_USED = "mfa.recovery_code_used"
+    PASSKEY_ADDED = "passkey.added"
+    PASSKEY_RENAMED = "passkey.renamed"
+    PASSKEY_REMOVED = "passkey.removed"
+    PASSKEY_COUNTER_WENT_BACK = "passkey.counter_went_back"
     RESET_LINK_MADE = "password.reset_link_made"
     USER_CREATED = "user.created"
     USER_CHANGED = "user.changed"
@@ -91,6 +95,7 @@ FAILURES = frozenset(
         Event.SIGN_IN_THROTTLED,
         Event.MFA_FAILED,
         Event.MFA_THROTTLED,
+        Event.PASSKEY_COUNTER_WENT_BACK,
         Event.AUTHORIZATION_REFUSED,
         Event.CODE_REPLAYED,
         Event.TOKEN_REFUSED,

@@ -19,6 +19,7 @@ from auth_server.pages.export import setup_export
 from auth_server.pages.history import setup_history
 from auth_server.pages.language import setup_language
 from auth_server.pages.login import setup_login
+from auth_server.pages.passkeys import setup_passkeys
 from auth_server.pages.profile import setup_profile
 from auth_server.pages.recover import setup_recover
 from auth_server.pages.second_factor import setup_second_factor
@@ -41,6 +42,7 @@ def setup_pages(app: Flask, limiter: Limiter) -> None:
     setup_export(app)
     setup_delete(app)
     setup_security(app)
+    setup_passkeys(app)
     setup_history(app)
     setup_language(app)
     app.add_url_rule("/static/<digest>/<name>", "static_file", static_file)

@@ -72,8 +72,9 @@ def _confirm_page() -> str:
 
 def _shown(row: Any, words: dict[Event, str]) -> dict[str, Any]:
     client = clients.find(row.client_id) if row.client_id else None
+    by_passkey = Event(row.event) in FAILURES and (row.data or {}).get("method") == "passkey"
     return {
-        "what": words[Event(row.event)],
+        "what": _("A passkey was not accepted") if by_passkey else words[Event(row.event)],
         "app": client.name if client else "",
         "when": row.at,
         "address": row.address,
@@ -93,6 +94,10 @@ def _words() -> dict[Event, str]:
         Event.MFA_THROTTLED: _("Too many wrong codes"),
         Event.MFA_TURNED_ON: _("Authenticator app set up"),
         Event.MFA_TURNED_OFF: _("Authenticator app removed"),
+        Event.PASSKEY_ADDED: _("Passkey added"),
+        Event.PASSKEY_RENAMED: _("Passkey renamed"),
+        Event.PASSKEY_REMOVED: _("Passkey removed"),
+        Event.PASSKEY_COUNTER_WENT_BACK: _("A passkey that may have been copied was refused"),
         Event.RECOVERY_CODES_MADE: _("New recovery codes made"),
         Event.RECOVERY_CODE_USED: _("Recovery code used"),
         Event.PASSWORD_SET: _("Password set"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 from flask import Blueprint, Flask, Response, redirect, render_template, request
 
 from auth_server.access import assurance
-from auth_server.accounts import second_factor, sign_in, users
+from auth_server.accounts import ceremony, second_factor, sign_in, users
 from auth_server.accounts.sessions import Session
 from auth_server.accounts.sign_in import Attempt
 from auth_server.errors import Busy
@@ -17,12 +19,14 @@ from auth_server.web import browser, guards, session
 from auth_server.web.i18n import busy_text, wait_text
 from auth_server.web.i18n import gettext as _
 
+PASSKEY_PATH = guards.LOGIN_PATH + "/passkey"
 _CACHE_ONLY = '"cache"'  # Clear-Site-Data: never cookies, other apps on the host have theirs
 
 
 def setup_login(app: Flask) -> None:
     blueprint = Blueprint("login", __name__)
     blueprint.add_url_rule(guards.LOGIN_PATH, "login", login, methods=["GET", "POST"])
+    blueprint.add_url_rule(PASSKEY_PATH, "passkey", passkey_options)
     blueprint.add_url_rule("/logout", "logout", logout, methods=["GET", "POST"])
     blueprint.add_url_rule("/", "home", lambda: redirect("/account", 303))
     app.register_blueprint(blueprint)
@@ -37,6 +41,8 @@ def login() -> Response:
     here = session.current()
     if request.form.get("decision") == "continue" and here:
         return _continue(then, waiting, here)
+    if request.form.get("credential"):
+        return _by_passkey(then, waiting)
     try:
         attempt = sign_in.by_password(
             request.form.get("email", ""),
@@ -47,8 +53,25 @@ def login() -> Response:
     except Busy as cause:
         return _busy(then, waiting, cause)
     if attempt.user is None:
-        return _failed(then, waiting, attempt)
-    return _go_on(then, waiting, attempt.user)
+        return _failed(then, waiting, attempt, {"email": _("The e-mail or password is not right.")})
+    return _go_on(then, waiting, attempt.user, attempt.amr)
+
+
+def passkey_options() -> dict[str, object]:
+    """Answer what the page that was open for a while asks the browser for; nothing is stored."""
+    return ceremony.sign_in_options(browser.digest())
+
+
+def _by_passkey(then: str, waiting: AuthorizationRequest | None) -> Response:
+    """A passkey that knows its person is both factors; nothing more is asked for."""
+    found = sign_in.by_passkey(
+        request.form["credential"], browser_digest=browser.digest(), address=events.context().address
+    )
+    if found.user is None:
+        return _failed(then, waiting, found, {"form": _("This passkey was not accepted. Try again, or another way.")})
+    proved = sign_in.complete(found.user, amr=found.amr, browser_digest=browser.digest())
+    session.begin(proved, remember="remember" in request.form)
+    return redirect(then, 303)  # type: ignore[return-value]
 
 
 def _continue(then: str, waiting: AuthorizationRequest | None, here: Session) -> Response:
@@ -58,9 +81,9 @@ def _continue(then: str, waiting: AuthorizationRequest | None, here: Session) ->
     return redirect(then, 303)  # type: ignore[return-value]
 
 
-def _go_on(then: str, waiting: AuthorizationRequest | None, user: users.User) -> Response:
+def _go_on(then: str, waiting: AuthorizationRequest | None, user: users.User, amr: tuple[str, ...]) -> Response:
     """The password is right: the second factor, where there is one, or the end of the sign-in."""
-    amr, remember = (sign_in.AMR_PASSWORD,), "remember" in request.form
+    remember = "remember" in request.form
     if waiting and _has_shown_both(user, waiting):
         return redirect(then, 303)  # type: ignore[return-value]
     strictly = _is_again() or (waiting is not None and step_up.wants_second_factor(waiting, user.id))
@@ -84,12 +107,12 @@ def _is_again() -> bool:
     return "fresh" in request.values
 
 
-def _failed(then: str, waiting: AuthorizationRequest | None, attempt: Attempt) -> Response:
+def _failed(then: str, waiting: AuthorizationRequest | None, attempt: Attempt, wrong: dict[str, str]) -> Response:
     if attempt.retry_after_seconds:
         response = _form(then, waiting, {"form": wait_text(attempt.retry_after_seconds)}, 429)
         response.headers["Retry-After"] = str(attempt.retry_after_seconds)
         return response
-    return _form(then, waiting, {"email": _("The e-mail or password is not right.")}, 401)
+    return _form(then, waiting, wrong, 401)
 
 
 def _busy(then: str, waiting: AuthorizationRequest | None, cause: Busy) -> Response:
@@ -115,6 +138,8 @@ def _form(then: str, waiting: AuthorizationRequest | None, errors: dict[str, str
         offer_recovery=status == 429 or (bool(errors) and "failed" in request.form),
         accounts=[{"name": user.name, "email": user.email}] if user and not must_show_again else [],
         signup_url="",
+        passkey=json.dumps(passkey_options()) if ceremony.is_possible() else "",
+        passkey_again=PASSKEY_PATH,
     )
     return Response(text, status)
 

@@ -1,9 +1,11 @@
-"""How the person signs in: the password, the authenticator app, recovery codes, trusted browsers.
+"""How the person signs in: the password, the authenticator app, recovery codes, trusted browsers. Passkeys: `passkeys`.
 
 What adds or removes a second factor needs a sign-in of the last ten minutes, with every factor that there is.
 """
 
 from __future__ import annotations
+
+from urllib.parse import urlencode
 
 import segno
 from flask import Blueprint, Flask, Response, redirect, render_template, request
@@ -11,7 +13,7 @@ from markupsafe import Markup
 
 from auth_server import config
 from auth_server.access import assurance
-from auth_server.accounts import passwords, recovery_codes, second_factor, sign_in, totp, users
+from auth_server.accounts import ceremony, passkeys, passwords, recovery_codes, second_factor, sign_in, totp, users
 from auth_server.errors import Busy, PageError, RefusedInput
 from auth_server.infra import clock, events
 from auth_server.oauth import authorization_request
@@ -32,6 +34,7 @@ def setup_security(app: Flask) -> None:
     blueprint.add_url_rule(
         "/password", "password", signed_in(change_password, on_the_way=True), methods=["GET", "POST"]
     )
+    blueprint.add_url_rule("/second-factor", "enrol", signed_in(enrol, on_the_way=True))
     blueprint.add_url_rule("/app", "app", fresh(set_up_app, on_the_way=True), methods=["GET", "POST"])
     blueprint.add_url_rule("/app/remove", "remove_app", fresh(remove_app), methods=["GET", "POST"])
     blueprint.add_url_rule("/codes", "codes", fresh(make_codes), methods=["GET", "POST"])
@@ -39,12 +42,14 @@ def setup_security(app: Flask) -> None:
 
 
 def overview() -> str:
-    user = _me()
+    user = me()
     return render_template(
         "account/security.html",
         has_password=passwords.exists(user.id),
         password_since=passwords.changed_at(user.id),
         app_since=totp.since(user.id),
+        passkeys=passkeys.listing(user.id),
+        may_add_passkey=ceremony.is_possible(),
         may_add=assurance.is_offered(user.id),
         codes_left=recovery_codes.left(user.id),
         few=recovery_codes.FEW,
@@ -64,13 +69,13 @@ def decide() -> Response:
         return redirect(guards.safe_next(request.form.get("next", ""), PATH), 303)  # type: ignore[return-value]
     if decision != "forget_trust":
         raise PageError("invalid_request", detail="no decision")
-    sign_in.forget_trust(_me().id)
-    return _back()
+    sign_in.forget_trust(me().id)
+    return back()
 
 
 def change_password() -> Response:
     """The current password is the proof; guesses at it count like those at the login page."""
-    user = _me()
+    user = me()
     if request.method != "POST":
         return _password_form(user, {})
     new_password = request.form.get("password", "")
@@ -91,12 +96,29 @@ def change_password() -> Response:
         return _password_form(user, {"form": busy_text()}, 503, cause.retry_after_seconds)
     passwords.store_hash(user.id, stored)
     ending.password_changed(user.id, guards.the_session().id)
-    return _back()
+    return back()
+
+
+def enrol() -> Response:
+    """Let the person choose a second factor: where a server asks everybody for one, before the first app."""
+    user, then = me(), guards.safe_next(request.values.get("next", ""), PATH)
+    if not assurance.is_offered(user.id):
+        raise PageError("not_found", 404, detail="MFA is off")
+    if second_factor.has_one(user.id):
+        return redirect(then, 303)  # type: ignore[return-value]
+    text = render_template(
+        "account/second_factor.html",
+        next=then,
+        who_asks=_who_asks(user, then),
+        may_add_passkey=ceremony.is_possible(),
+        add_url=f"{PATH}/passkeys/add?{urlencode({'next': then})}",
+    )
+    return Response(text)
 
 
 def set_up_app() -> Response:
     """Begin, show, confirm: the app is asked for only after its first right code."""
-    user, then = _me(), guards.safe_next(request.values.get("next", ""), PATH)
+    user, then = me(), guards.safe_next(request.values.get("next", ""), PATH)
     if not assurance.is_offered(user.id):
         raise PageError("not_found", 404, detail="MFA is off")
     if totp.since(user.id):
@@ -104,7 +126,7 @@ def set_up_app() -> Response:
     decision = request.form.get("decision")
     if request.method == "POST" and decision == "begin":
         totp.begin(user.id)
-        return guards.to_enrolment(then)
+        return redirect(f"{PATH}/app?{urlencode({'next': then})}", 303)  # type: ignore[return-value]
     secret = totp.waiting_secret(user.id)
     if secret is None:
         return Response(render_template("account/app_intro.html", next=then, who_asks=_who_asks(user, then)))
@@ -114,31 +136,32 @@ def set_up_app() -> Response:
         codes = second_factor.turn_on(user.id, request.form.get("code", ""))
     except RefusedInput as refusal:
         return _app_form(user, secret, then, {refusal.field: refusal.text(_)}, 422)
-    _step_up(user)
+    step_up(user, (sign_in.AMR_CODE,))
     ending.factors_changed(user.id, guards.the_session().id)
-    return _show_codes(codes, then)
+    return show_codes(codes, then)
 
 
 def remove_app() -> Response:
-    """Ask, then forget the app and its recovery codes."""
-    user = _me()
+    """Ask, then forget the app; the recovery codes too, where nothing else is left."""
+    user = me()
     if totp.since(user.id) is None:
-        return _back()
+        return back()
     if request.method != "POST":
-        return _confirm(
-            _("Remove the authenticator app?"),
-            _("From then on the password alone lets you in."),
-            _consequences(),
-            _("Remove"),
-        )
-    second_factor.turn_off(user.id)
+        is_last = passkeys.count(user.id) == 0
+        text = _("From then on the password alone lets you in.") if is_last else _("Your passkeys go on working.")
+        return confirm(_("Remove the authenticator app?"), text, consequences(is_last=is_last), _("Remove"))
+    second_factor.remove_app(user.id)
     ending.factors_changed(user.id, guards.the_session().id)
-    return _back()
+    return back()
 
 
-def _consequences() -> list[str]:
-    found = [_("Your recovery codes stop working."), _("Everywhere else you are signed out.")]
+def consequences(*, is_last: bool) -> list[str]:
+    """Say what else happens when a second factor goes; `is_last`: there is no other."""
+    found = [_("Your recovery codes stop working.")] if is_last else []
+    found.append(_("Everywhere else you are signed out."))
     rule = assurance.rule_for(guards.the_session().user_id)
+    if not is_last:
+        return found
     if rule.required:
         found.append(_("This server asks for one: set up another before you use an app."))
     elif rule.due_at:
@@ -156,32 +179,34 @@ def _who_asks(user: users.User, then: str) -> str:
 
 def make_codes() -> Response:
     """Ask, then show ten new recovery codes."""
-    user = _me()
-    if totp.since(user.id) is None:
-        return _back()
+    user = me()
+    if not second_factor.has_one(user.id):
+        return back()
     if request.method != "POST":
-        return _confirm(
+        return confirm(
             _("Make new recovery codes?"), _("The ones that you have stop working."), [], _("Make new codes")
         )
-    return _show_codes(second_factor.new_recovery_codes(user.id), PATH)
+    return show_codes(second_factor.new_recovery_codes(user.id), PATH)
 
 
-def _step_up(user: users.User) -> None:
-    """The code was the second factor, shown just now: the session has both from here on, under a new handle."""
+def step_up(user: users.User, added: tuple[str, ...]) -> None:
+    """A second factor was shown just now: the session has both from here on, under a new handle."""
     here = guards.the_session()
-    amr = sign_in.with_second_factor(here.amr)
+    amr = sign_in.with_second_factor(here.amr, added)
     proved = sign_in.complete(user, amr=amr, browser_digest=browser.digest(), shown_since=here.shown_since)
     session.begin(proved, remember=here.remember)
 
 
-def _me() -> users.User:
+def me() -> users.User:
+    """Return the signed-in person."""
     user = users.find(guards.the_session().user_id)
     if user is None:
         raise PageError("not_found", 404)
     return user
 
 
-def _back() -> Response:
+def back() -> Response:
+    """Return to the page that lists how the person signs in."""
     return redirect(PATH, 303)  # type: ignore[return-value]
 
 
@@ -215,11 +240,15 @@ def _app_form(user: users.User, secret: str, then: str, errors: dict[str, str], 
     return Response(text, status)
 
 
-def _show_codes(codes: list[str], then: str) -> Response:
-    """Show them this once; the file to keep is in the page itself, because they are stored nowhere."""
+def show_codes(codes: list[str], then: str) -> Response:
+    """Show new recovery codes, this once, and lead on; without any, just lead on.
+
+    The file to keep is in the page itself, because they are stored nowhere.
+    """
+    if not codes:
+        return redirect(then, 303)  # type: ignore[return-value]
     lines = [
-        _("Recovery codes for %(account)s at %(site)s")
-        % {"account": _me().email, "site": config.current().issuer_host},
+        _("Recovery codes for %(account)s at %(site)s") % {"account": me().email, "site": config.current().issuer_host},
         _("Made on %(day)s. Each lets you in once when your phone is gone.") % {"day": clock.now().date().isoformat()},
         "",
         *codes,
@@ -235,12 +264,16 @@ def _not_saved() -> Response:
     return Response(render_template("account/codes.html", codes=[], file="", then=then, errors=errors), 422)
 
 
-def _confirm(heading: str, text: str, consequences: list[str], label: str) -> Response:
+def confirm(
+    heading: str, text: str, consequences: list[str], label: str, fields: tuple[tuple[str, str], ...] = ()
+) -> Response:
+    """Say what will happen, and ask."""
     page = render_template(
         "account/confirm.html",
         heading=heading,
         text=text,
         consequences=consequences,
+        fields=fields,
         confirm_label=label,
         cancel_href=PATH,
         danger=True,

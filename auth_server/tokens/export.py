@@ -46,6 +46,15 @@ PARTS: Mapping[str, Part] = {
     "roles": Part("role_of_user", "user_id", shown=("role", "granted_at")),
     "password": Part("password", "user_id", shown=("changed_at",), withheld=("hash",)),
     "authenticator_app": Part("totp", "user_id", shown=("confirmed_at",), withheld=("secret_sealed", "last_step")),
+    "passkeys": Part(
+        "passkey",
+        "user_id",
+        shown=(
+            *("id", "name", "aaguid", "transports", "backup_eligible", "backed_up", "sign_count"),
+            *("created_at", "last_used_at"),
+        ),
+        withheld=("public_key",),
+    ),
     "recovery_codes": Part("recovery_code", "user_id", shown=("used_at",), withheld=("digest",)),
     "sessions": Part(
         "session",
@@ -113,6 +122,7 @@ LEFT_OUT: Mapping[str, str] = {
     "opaque_access_token": "a copy of what `account` and `app_access` say, gone within an hour",
     "revocation": "ids of what has ended, gone within an hour or so",
     "outbox": "letters on their way, sealed, gone when they have arrived",
+    "spent_challenge": "digests of what passkeys have answered to, gone after minutes",
     "limit_bucket": "counts of wrong tries under keys that name nobody, gone when their window ends",
     **dict.fromkeys(
         ("api", "client", "client_secret", "group_of_people", "role", "sealed_key", "signing_key", "stamp"),

@@ -21,7 +21,7 @@ from auth_server.web.machines import LARGEST_BODY, LONGEST_QUERY, MOST_FIELDS
 
 LOGIN_PATH = "/login"
 STEP_UP_PATH = LOGIN_PATH + "/step-up"
-ENROLMENT_PATH = "/account/security/app"
+ENROLMENT_PATH = "/account/security/second-factor"
 FRESH = timedelta(minutes=10)
 _SEAL, _LONGEST_KEPT = "kept", 1500
 _NEVER_KEPT = frozenset({"password", "current", "code", "token", "csrf_token", _SEAL})

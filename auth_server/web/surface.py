@@ -11,7 +11,7 @@ PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 STATIC = "/static/"
 FLOW_PAGES = (
     *("/login", "/logout", "/oauth/authorize", "/oauth/logout", "/recover", "/setup", "/signup", "/device"),
-    "/account/security/app",
+    *("/account/security/app", "/account/security/second-factor", "/account/security/passkeys/add"),
 )
 """Pages inside a flow that may end at an app: their forms must be able to redirect there."""
 

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from auth_server.accounts import passkeys
+from auth_server.accounts.passkeys import NewPasskey
 from auth_server.infra import batch, crypto
 from tests.cli.conftest import Run
+from tests.support import factories
 from tests.support.rp import basic
 
 PASSWORD = "correct horse battery"
@@ -33,6 +36,18 @@ def test_a_person_is_created_shown_changed_and_deleted(run: Run) -> None:
     run("users", "delete", "ada@example.net", "--yes")
     assert run("users", "list", "--json").json == []
     run("users", "show", "ada@example.net", code=1)
+
+
+def test_passkeys_are_counted_and_reset(app: Flask, run: Run) -> None:
+    """`show` counts them; `reset-mfa` takes them away, and says what somebody without a password needs."""
+    eve = run("users", "create", "eve@example.org", "--json").json
+    assert run("users", "show", "eve@example.org", "--json").json["passkeys"] == 0
+    run("users", "reset-mfa", "eve@example.org", "--yes", code=1)
+    new = NewPasskey("id", b"key", 0, "", ("internal",), backup_eligible=False, backed_up=False)
+    factories.within(app, lambda: passkeys.add(eve["id"], new, "Chrome on Linux"))
+    assert run("users", "show", "eve@example.org", "--json").json["passkeys"] == 1
+    assert "users reset-link" in run("users", "reset-mfa", "eve@example.org", "--yes").err
+    assert run("users", "show", "eve@example.org", "--json").json["passkeys"] == 0
 
 
 def test_without_a_password_a_link_sets_one(run: Run) -> None:

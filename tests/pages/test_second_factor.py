@@ -281,10 +281,10 @@ def test_operators_may_require_it(make_app: Callable[..., Flask]) -> None:
     rp = RelyingParty(app, browser, *factories.client(app))
     browser.sign_in()
     asserts.is_redirect_error(rp.authorize(prompt="none"), "interaction_required")
-    intro = browser.follow(rp.authorize())
-    asserts.is_page(intro, "account-app")
-    assert "This server asks everybody for a second factor." in intro.text
-    form = browser.follow(browser.submit(intro, f"{authenticator.SECURITY}/app", decision="begin"))
+    choice = browser.follow(rp.authorize())
+    asserts.is_page(choice, "account-second-factor")
+    assert "This server asks everybody for a second factor." in choice.text
+    form = browser.follow(browser.submit(choice, f"{authenticator.SECURITY}/app", decision="begin"))
     phone = Authenticator(authenticator.key_on(form))
     codes = browser.submit(form, f"{authenticator.SECURITY}/app", decision="confirm", code=phone.code())
     asserts.is_page(codes, "account-codes")

@@ -1,0 +1,357 @@
+"""Passkeys in a real browser, with its own virtual authenticator: by button, autofill and keyboard, and without script.
+
+A pending request for autofill is answered by a virtual authenticator at once, so it is there only when a test wants it.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import BrowserContext, CDPSession, Page, expect
+
+from tests.e2e.conftest import PASSWORD, Site, marker, sign_in
+from tests.e2e.test_accessibility import LOOKS, examine, looked_at
+from tests.e2e.test_stories import authorization_url, last_answer
+from tests.support.authenticator import Authenticator
+
+pytestmark = [pytest.mark.e2e, pytest.mark.sqlite_only]
+BUTTON = "Sign in with a passkey"
+NO_AUTOFILL = "PublicKeyCredential.isConditionalMediationAvailable = async () => false"
+"""For tests of the button: a virtual authenticator would answer the request for autofill before it is pressed."""
+
+
+class Device:
+    """A device with a screen lock, as the page's browser sees it."""
+
+    def __init__(self, page: Page, *, synced: bool = False) -> None:
+        self.session: CDPSession = page.context.new_cdp_session(page)
+        self.session.send("WebAuthn.enable")
+        options = {
+            "protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True,
+            "isUserVerified": True, "automaticPresenceSimulation": True,
+            "defaultBackupEligibility": synced, "defaultBackupState": synced,
+        }  # fmt: skip
+        added = self.session.send("WebAuthn.addVirtualAuthenticator", {"options": options})
+        self.id = added["authenticatorId"]
+
+    def keys(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.session.send("WebAuthn.getCredentials", {"authenticatorId": self.id})[
+            "credentials"
+        ]
+        return found
+
+    def be_touched(self, touched: bool) -> None:
+        enabled = {"authenticatorId": self.id, "enabled": touched}
+        self.session.send("WebAuthn.setAutomaticPresenceSimulation", enabled)
+
+    def refuse_its_person(self) -> None:
+        self.session.send("WebAuthn.setUserVerified", {"authenticatorId": self.id, "isUserVerified": False})
+
+    def leave(self) -> list[dict[str, Any]]:
+        """Take the device away; return its keys, for another to have."""
+        keys = self.keys()
+        self.session.send("WebAuthn.removeVirtualAuthenticator", {"authenticatorId": self.id})
+        return keys
+
+    def take(self, keys: list[dict[str, Any]]) -> None:
+        for key in keys:
+            self.session.send("WebAuthn.addCredential", {"authenticatorId": self.id, "credential": key})
+
+
+@pytest.fixture
+def person(site: Site, request: pytest.FixtureRequest) -> str:
+    """Return the address of somebody new."""
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:50].strip("-")
+    email = f"{name}@example.org"
+    site.command("users", "create", email, "--password-stdin", given=PASSWORD + "\n")
+    return email
+
+
+def without_autofill(page: Page) -> Page:
+    page.add_init_script(NO_AUTOFILL)
+    return page
+
+
+def add_passkey(page: Page, site: Site, email: str, **options: bool) -> Device:
+    """Sign in with the password and add the first passkey; the page shows the security page at the end."""
+    page.goto(site.issuer + "/account/security")
+    sign_in(page, email, PASSWORD)
+    device = Device(page, **options)
+    page.get_by_role("link", name="Add a passkey").click()
+    create(page)
+    return device
+
+
+def create(page: Page) -> None:
+    """Create the first passkey, take the codes, and go on to the security page."""
+    page.get_by_role("button", name="Create a passkey").click()
+    page.wait_for_selector("main[data-page=account-codes]")
+    page.get_by_label("I have saved them").check()
+    page.get_by_role("button", name="Done").click()
+    page.wait_for_selector("main[data-page=account-security]")
+
+
+def sign_out(page: Page, site: Site) -> None:
+    page.goto(site.issuer + "/logout")
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_selector("main[data-page=signed-out]")
+
+
+def test_a_passkey_is_added_and_signs_in_by_the_button(site: Site, page: Page, person: str) -> None:
+    """No code is asked for; the request of the app goes on; the token says how it was (USR-4)."""
+    without_autofill(page)
+    device = add_passkey(page, site, person)
+    text = page.locator("main").inner_text()
+    for part in ("Chrome on Linux", "On this device or security key only", "Last used: never"):
+        assert part in text
+    assert len(device.keys()) == 1
+    sign_out(page, site)
+    page.goto(authorization_url(site, prompt="consent", acr_values="aal2"))
+    page.get_by_role("button", name=BUTTON).click()
+    page.wait_for_selector("main[data-page=consent]")
+    assert person in page.locator("main").inner_text()
+    page.get_by_role("button", name="Allow", exact=True).click()
+    page.wait_for_url(site.app.address + "/callback?**")
+    assert "code" in last_answer(site.app)
+
+
+def test_a_passkey_is_offered_by_autofill(site: Site, open_browser: Callable[..., BrowserContext], person: str) -> None:
+    """The request waits from the load on; what the person picks there signs in, with nothing pressed (USR-4)."""
+    page = open_browser().new_page()
+    device = add_passkey(page, site, person, synced=True)
+    assert "Synced by your password manager" in page.locator("main").inner_text()
+    keys = device.leave()
+    sign_out(page, site)
+    page.goto(site.issuer + "/login?next=/account/apps")
+    expect(page.get_by_role("button", name=BUTTON)).to_be_visible()
+    assert marker(page) == "login"
+    Device(page).take(keys)
+    page.goto(site.issuer + "/login?next=/account/apps")
+    page.wait_for_selector("main[data-page=account-apps]")
+
+
+def test_pressing_the_button_takes_the_waiting_request_back(site: Site, page: Page, person: str) -> None:
+    """One request at a time: the one for autofill is aborted, then the browser asks for a passkey."""
+    device = add_passkey(page, site, person)
+    device.be_touched(False)
+    sign_out(page, site)
+    page.add_init_script(
+        """
+        window.asked = [];
+        const get = navigator.credentials.get.bind(navigator.credentials);
+        navigator.credentials.get = (wanted) => {
+          window.asked.push(wanted.mediation ?? "button");
+          wanted.signal.addEventListener("abort", () => window.asked.push("taken back"));
+          return get(wanted);
+        };
+        """
+    )
+    page.goto(site.issuer + "/login")
+    wait_until(page, "window.asked.length === 1")
+    page.get_by_role("button", name=BUTTON).click()
+    wait_until(page, "window.asked.length === 3")
+    assert page.evaluate("window.asked") == ["conditional", "taken back", "button"]
+    device.be_touched(True)
+    page.get_by_role("button", name=BUTTON).click()  # again: the one before is taken back too
+    page.wait_for_selector("main[data-page=account]")
+
+
+def wait_until(page: Page, condition: str) -> None:
+    """Look until it holds; the page's own policy forbids Playwright's way, which is `eval`."""
+    for _look in range(100):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(condition)
+
+
+def test_cancelling_leaves_the_form_untouched(site: Site, page: Page, person: str) -> None:
+    """What was typed is still there, a quiet line says that nothing happened, and the password works (USR-4)."""
+    without_autofill(page)
+    device = add_passkey(page, site, person)
+    device.refuse_its_person()
+    sign_out(page, site)
+    page.goto(site.issuer + "/login")
+    page.get_by_label("E-mail").fill(person)
+    page.get_by_label("Keep me signed in").check()
+    page.get_by_role("button", name=BUTTON).click()
+    expect(page.get_by_role("status")).to_have_text("No passkey was used. Nothing was changed.")
+    assert page.get_by_role("alert").count() == 0
+    assert page.get_by_label("E-mail").input_value() == person
+    assert page.get_by_label("Keep me signed in").is_checked()
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    page.wait_for_selector("main[data-page=mfa]")
+
+
+def test_a_passkey_is_the_second_step_and_the_others_are_near(site: Site, page: Page, person: str) -> None:
+    """What was used last is asked for first; another way is one link away (USR-11)."""
+    without_autofill(page)
+    add_passkey(page, site, person)
+    page.get_by_role("button", name="Set up an authenticator app").click()
+    phone = Authenticator(page.locator("#key").inner_text())
+    page.get_by_role("textbox", name="Code").fill(phone.code(-1))
+    page.get_by_role("button", name="Switch on").click()
+    page.wait_for_selector("main[data-page=account-security]")
+    sign_out(page, site)
+    page.goto(site.issuer + "/account")
+    sign_in(page, person, PASSWORD)
+    page.get_by_role("button", name="Continue with a passkey").click()
+    page.wait_for_selector("main[data-page=account]")
+    sign_out(page, site)
+    page.goto(site.issuer + "/account")
+    sign_in(page, person, PASSWORD)
+    assert page.get_by_role("heading", name="Use your passkey").is_visible()
+    links = page.get_by_role("region", name="Try another way").get_by_role("link")
+    assert links.all_inner_texts() == ["Use the authenticator app", "Use a recovery code"]
+    links.first.click()
+    page.get_by_role("textbox", name="Code").fill(phone.code())
+    page.get_by_role("button", name="Continue").click()
+    page.wait_for_selector("main[data-page=account]")
+    sign_out(page, site)
+    page.goto(site.issuer + "/account")
+    sign_in(page, person, PASSWORD)
+    assert page.get_by_role("heading", name="Enter the code of your app").is_visible()
+
+
+def test_passkeys_are_renamed_and_removed(site: Site, page: Page, person: str) -> None:
+    """Cards with names; no second one on the same device; removing says what follows (USR-5)."""
+    without_autofill(page)
+    add_passkey(page, site, person)
+    page.get_by_role("link", name="Rename Chrome on Linux").click()
+    page.get_by_label("Name").fill("My laptop")
+    page.get_by_role("button", name="Rename").click()
+    assert page.get_by_role("heading", name="My laptop").is_visible()
+    page.get_by_role("link", name="Add another passkey").click()
+    page.get_by_role("button", name="Create a passkey").click()
+    expect(page.get_by_role("status")).to_have_text("There is a passkey for this account here already.")
+    page.get_by_role("link", name="Cancel").click()
+    page.get_by_role("link", name="Remove My laptop").click()
+    assert marker(page) == "account-confirm"
+    assert "Your recovery codes stop working." in page.locator("main").inner_text()
+    page.get_by_role("button", name="Remove").click()
+    page.wait_for_selector("main[data-page=account-security]")
+    assert page.get_by_role("heading", name="My laptop").count() == 0
+    sign_out(page, site)
+    page.goto(site.issuer + "/login")
+    page.get_by_role("button", name=BUTTON).click()
+    expect(page.get_by_role("alert")).to_contain_text("This passkey was not accepted.")
+
+
+def test_a_page_that_was_open_for_long_still_works(site: Site, page: Page, person: str) -> None:
+    """After more than five minutes the script asks the server for a new challenge by itself (USR-3)."""
+    without_autofill(page)
+    add_passkey(page, site, person)
+    sign_out(page, site)
+    page.clock.install()
+    page.goto(site.issuer + "/login")
+    page.clock.fast_forward("20:00:00")
+    with page.expect_response("**/login/passkey") as fetched:
+        page.get_by_role("button", name=BUTTON).click()
+    assert fetched.value.status == 200
+    page.wait_for_selector("main[data-page=account]")
+
+
+def test_everything_by_keyboard_alone(site: Site, page: Page, person: str) -> None:
+    """Tab and Enter add a passkey and sign in with it (X-1)."""
+    without_autofill(page)
+    page.goto(site.issuer + "/account/security/passkeys/add")
+    sign_in(page, person, PASSWORD)
+    Device(page)
+    press(page, "Create a passkey")
+    page.wait_for_selector("main[data-page=account-codes]")
+    sign_out(page, site)
+    page.goto(site.issuer + "/login")
+    press(page, BUTTON)
+    page.wait_for_selector("main[data-page=account]")
+
+
+def press(page: Page, name: str) -> None:
+    """Go to a control with Tab and press Enter."""
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent.trim()") == name:
+            break
+    page.keyboard.press("Enter")
+
+
+def test_without_javascript_nothing_is_dead(
+    site: Site, open_browser: Callable[..., BrowserContext], person: str
+) -> None:
+    """No passkey control on the login page; the second step and the page that adds one explain themselves (X-7)."""
+    with_script = without_autofill(open_browser().new_page())
+    add_passkey(with_script, site, person)
+    page = open_browser(java_script_enabled=False).new_page()
+    page.goto(site.issuer + "/account/security/passkeys/add")
+    assert page.get_by_role("button", name=re.compile("passkey")).count() == 0
+    sign_in(page, person, PASSWORD)
+    assert marker(page) == "mfa"
+    assert page.get_by_role("button").count() == 0
+    assert "This browser cannot use passkeys here" in page.locator("main").inner_text()
+    page.get_by_role("link", name="Use a recovery code").click()
+    assert page.get_by_role("textbox", name="Recovery code").is_visible()
+    assert page.get_by_role("button", name="Continue").is_visible()
+    other = f"plain-{person}"
+    site.command("users", "create", other, "--password-stdin", given=PASSWORD + "\n")
+    page.goto(site.issuer + "/account/security/passkeys/add")
+    sign_in(page, other, PASSWORD)
+    assert marker(page) == "account-passkey"
+    assert page.get_by_role("button").count() == 0
+    assert "This browser cannot make passkeys here" in page.locator("main").inner_text()
+
+
+def test_the_last_way_in_stays(site: Site, page: Page, person: str) -> None:
+    """Somebody without a password cannot remove the only passkey, and is told why (WK-09)."""
+    without_autofill(page)
+    add_passkey(page, site, person)
+    path = site.settings["instance_path"] / "auth-server.db"
+    connection = sqlite3.connect(path)
+    connection.execute("DELETE FROM password WHERE user_id = (SELECT id FROM user_account WHERE email = ?)", (person,))
+    connection.commit()
+    connection.close()
+    page.get_by_role("link", name="Remove Chrome on Linux").click()
+    assert marker(page) == "account-passkey-stays"
+    assert "the only way into your account" in page.locator("main").inner_text()
+    page.get_by_role("link", name="Add another passkey").click()
+    assert marker(page) == "account-passkey"
+
+
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+def test_the_pages_are_accessible(
+    site: Site, open_browser: Callable[..., BrowserContext], person: str, scheme: str, width: int
+) -> None:
+    """Each state of each page, in light and dark, narrow and wide (X-2, X-3)."""
+    page = without_autofill(looked_at(open_browser, scheme, width))
+    security = site.issuer + "/account/security"
+    page.goto(security)
+    sign_in(page, person, PASSWORD)
+    examine(page, "account-security")
+    page.goto(security + "/second-factor")
+    examine(page, "account-second-factor")
+    page.get_by_role("link", name="Add a passkey").click()
+    examine(page, "account-passkey")
+    device = Device(page)
+    device.refuse_its_person()
+    page.get_by_role("button", name="Create a passkey").click()
+    expect(page.get_by_role("status")).to_have_text("No passkey was used. Nothing was changed.")
+    examine(page, "account-passkey")
+    device.leave()
+    Device(page)
+    create(page)
+    examine(page, "account-security")
+    page.get_by_role("link", name="Rename").click()
+    examine(page, "account-passkey-name")
+    page.get_by_label("Name").fill("")
+    page.get_by_role("button", name="Rename").click()
+    examine(page, "account-passkey-name")
+    page.goto(security)
+    page.get_by_role("link", name="Remove").click()
+    examine(page, "account-confirm")
+    page.goto(site.issuer + "/login?fresh=1&next=/account/security")
+    examine(page, "login")
+    sign_in(page, person, PASSWORD)
+    examine(page, "mfa")
