@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from auth_server import config, database
-from auth_server.accounts import pending, recovery_codes, sign_in, totp
+from auth_server.accounts import browsers, pending, recovery_codes, totp, watch
 from auth_server.accounts.sign_in import Guess
 from auth_server.errors import RefusedInput
 from auth_server.infra import crypto, limits
@@ -34,7 +34,13 @@ def is_due(user_id: str) -> bool:
 
 def is_wanted(user_id: str, browser_digest: str, *, strictly: bool) -> bool:
     """Tell whether a sign-in must go on to the second factor; `strictly`: a trusted browser does not count."""
-    return is_on(user_id) and (strictly or not sign_in.trusts(user_id, browser_digest))
+    return is_on(user_id) and (strictly or not _is_spared(user_id, browser_digest))
+
+
+def _is_spared(user_id: str, browser_digest: str) -> bool:
+    """Tell whether the browser is trusted, and nothing about this sign-in is unusual enough to ask all the same."""
+    is_trusted = browsers.trusts(user_id, browser_digest)
+    return is_trusted and not watch.look(user_id, browser_digest).asks_for_second_factor
 
 
 def check(user_id: str, presented: str, *, method: str, browser_digest: str) -> Guess:
@@ -47,6 +53,7 @@ def check(user_id: str, presented: str, *, method: str, browser_digest: str) -> 
         reservation = limits.reserve((of_the_day,), _A_DAY)
     if reservation.refused:
         record(Event.MFA_THROTTLED, subject=user_id, reason="too many wrong codes")
+        watch.throttled(user_id)
         return Guess(False, reservation.retry_after_seconds)
     accept = recovery_codes.spend if method == RECOVERY else totp.verify
     if not accept(user_id, presented):
@@ -56,6 +63,7 @@ def check(user_id: str, presented: str, *, method: str, browser_digest: str) -> 
     limits.clear(of_the_day)
     if method == RECOVERY:
         record(Event.RECOVERY_CODE_USED, subject=user_id, left=recovery_codes.left(user_id))
+        watch.recovery_code_used(user_id)
     return Guess(True)
 
 
@@ -78,7 +86,7 @@ def turn_off(user_id: str) -> bool:
     """Forget the app, the recovery codes, and which browsers are trusted; False when nothing was on."""
     was_on = totp.remove(user_id)
     recovery_codes.remove(user_id)
-    sign_in.forget_trust(user_id)
+    browsers.forget_trust(user_id, cause="factor_removed")
     pending.end_of_user(user_id)
     if was_on:
         record(Event.MFA_TURNED_OFF, subject=user_id)
@@ -86,6 +94,6 @@ def turn_off(user_id: str) -> bool:
 
 
 def _bucket(user_id: str, browser_digest: str) -> str:
-    if browser_digest and sign_in.knows(user_id, browser_digest):
+    if browser_digest and browsers.knows(user_id, browser_digest):
         return "mfa:browser:" + crypto.digest(f"{user_id}:{browser_digest}")
     return "mfa:account:" + user_id

@@ -8,18 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any
-
-from sqlalchemy import ForeignKey, String, select, update
-from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_server import config, database
-from auth_server.accounts import passwords, users
-from auth_server.database import Base, Moment
+from auth_server.accounts import browsers, passwords, users, watch
 from auth_server.errors import Busy
-from auth_server.infra import clock, crypto, limits
+from auth_server.infra import crypto, limits, origin
 from auth_server.infra.events import Event, record
 
 ACR_ONE_FACTOR, ACR_TWO_FACTORS = "aal1", "aal2"
@@ -27,21 +21,6 @@ ACR_VALUES = (ACR_ONE_FACTOR, ACR_TWO_FACTORS)
 """Strengths this server can reach (NIST SP 800-63B-4 names), the weakest first."""
 AMR_PASSWORD, AMR_CODE, AMR_SEVERAL = "pwd", "otp", "mfa"
 """Methods, RFC 8176; a recovery code is a one-time password too."""
-TRUST_LIFE = timedelta(days=30)
-
-
-class KnownBrowser(Base):
-    """A browser that has signed in to an account; ends with the account."""
-
-    __tablename__ = "known_browser"
-    user_id: Mapped[str] = mapped_column(ForeignKey("user_account.id", ondelete="CASCADE"), primary_key=True)
-    browser_digest: Mapped[str] = mapped_column(String(64), primary_key=True)
-    last_used_at: Mapped[datetime] = mapped_column(Moment)
-    trusted_until: Mapped[datetime | None] = mapped_column(Moment)
-    """Until then the second factor is not asked for here, unless it is asked for strictly."""
-
-
-_TABLE: Any = KnownBrowser.__table__
 
 
 @dataclass(frozen=True)
@@ -67,6 +46,8 @@ class Proved:
     user: users.User
     amr: tuple[str, ...]
     acr: str
+    ends_all_else: bool = False
+    """Something about it is so unusual that every other session and grant must end with it."""
 
 
 def by_password(email: str, presented: str, *, browser_digest: str, address: str) -> Attempt:
@@ -80,6 +61,7 @@ def by_password(email: str, presented: str, *, browser_digest: str, address: str
     reservation = limits.reserve((own, *shared), config.current().login_rate_limit)
     if reservation.refused:
         record(Event.SIGN_IN_THROTTLED, subject=user.id if user else "", reason="too many failed tries")
+        watch.throttled(user.id if user else "")
         return Attempt(None, reservation.retry_after_seconds)
     may_sign_in = user is not None and not user.is_disabled
     try:
@@ -96,35 +78,20 @@ def by_password(email: str, presented: str, *, browser_digest: str, address: str
 
 
 def complete(user: users.User, *, amr: tuple[str, ...], browser_digest: str, trust: bool = False) -> Proved:
-    """Finish a sign-in: the browser is known to the account from now on, and trusted for a while if that is wished."""
-    now = clock.now()
-    values = {"last_used_at": now} | ({"trusted_until": now + TRUST_LIFE} if trust else {})
-    statement = database.insert(_TABLE).values(user_id=user.id, browser_digest=browser_digest, **values)
-    database.execute(statement.on_conflict_do_update(index_elements=["user_id", "browser_digest"], set_=values))
-    record(Event.SIGN_IN_SUCCEEDED, subject=user.id, amr=list(amr))
-    return Proved(user, amr, ACR_TWO_FACTORS if AMR_SEVERAL in amr else ACR_ONE_FACTOR)
+    """Finish a sign-in: what is unusual about it is recorded, and does what the settings say; the browser is known to
+    the account from now on, and trusted for a while if that is wished.
+    """
+    found = watch.look(user.id, browser_digest)
+    watch.act(user.id, found)
+    browsers.note(user.id, browser_digest, trust=trust)
+    here = origin.here()
+    record(Event.SIGN_IN_SUCCEEDED, subject=user.id, amr=list(amr), browser=here.agent, country=here.country)
+    return Proved(user, amr, ACR_TWO_FACTORS if AMR_SEVERAL in amr else ACR_ONE_FACTOR, found.ends_all)
 
 
 def with_second_factor(amr: tuple[str, ...]) -> tuple[str, ...]:
     """Return the methods used after a code was added to these."""
     return tuple(dict.fromkeys((*amr, AMR_CODE, AMR_SEVERAL)))
-
-
-def trusts(user_id: str, browser_digest: str) -> bool:
-    """Tell whether the person chose to trust this browser, and still does."""
-    return any(digest == browser_digest for digest, _until in trusted_browsers(user_id))
-
-
-def trusted_browsers(user_id: str) -> list[tuple[str, datetime]]:
-    """Return the digests of the browsers that the person trusts, each with until when."""
-    conditions = (_TABLE.c.user_id == user_id, _TABLE.c.trusted_until > clock.now())
-    found = database.execute(select(_TABLE.c.browser_digest, _TABLE.c.trusted_until).where(*conditions))
-    return [(row.browser_digest, row.trusted_until) for row in found]
-
-
-def forget_trust(user_id: str) -> None:
-    """Trust none of the person's browsers any more; they stay known."""
-    database.execute(update(_TABLE).where(_TABLE.c.user_id == user_id).values(trusted_until=None))
 
 
 @lru_cache(maxsize=4096)
@@ -142,13 +109,7 @@ def address_bucket(address: str) -> str:
 
 def _buckets(email: str, user: users.User | None, browser_digest: str, address: str) -> tuple[str, tuple[str, ...]]:
     """Return the bucket that success clears, and those it only gives the try back to."""
-    if user and browser_digest and knows(user.id, browser_digest):
+    if user and browser_digest and browsers.knows(user.id, browser_digest):
         return "login:browser:" + crypto.digest(f"{user.id}:{browser_digest}"), ()
     account = "login:account:" + crypto.digest(users.email_key(email))
     return account, ("login:address:" + address_bucket(address),)
-
-
-def knows(user_id: str, browser_digest: str) -> bool:
-    """Tell whether the person has signed in with this browser before."""
-    condition = (_TABLE.c.user_id == user_id, _TABLE.c.browser_digest == browser_digest)
-    return database.execute(select(_TABLE.c.user_id).where(*condition)).first() is not None

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Flask, Response, redirect, render_template, request
 
+from auth_server import config
 from auth_server.accounts import pending, recovery_codes, second_factor, sign_in, users
 from auth_server.accounts.pending import Pending
 from auth_server.accounts.second_factor import APP, METHODS, RECOVERY
@@ -96,7 +97,7 @@ def _form(raw_handle: str, method: str, then: str, errors: dict[str, str], statu
         next=then,
         errors=errors,
         other_url=_url(other, raw_handle, then),
-        trust_days=sign_in.TRUST_LIFE.days,
+        trust_days=config.current().trusted_browser_ttl.days,
     )
     return Response(text, status)
 

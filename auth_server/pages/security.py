@@ -10,11 +10,11 @@ from flask import Blueprint, Flask, Response, redirect, render_template, request
 from markupsafe import Markup
 
 from auth_server import config
-from auth_server.accounts import passwords, recovery_codes, second_factor, sign_in, totp, users
+from auth_server.accounts import browsers, passwords, recovery_codes, second_factor, sign_in, totp, users
 from auth_server.errors import Busy, PageError, RefusedInput
-from auth_server.infra import events
+from auth_server.infra import agents, events
 from auth_server.tokens import ending
-from auth_server.web import browser, guards, session
+from auth_server.web import browser, guards, session, words
 from auth_server.web.i18n import busy_text, wait_text
 from auth_server.web.i18n import gettext as _
 
@@ -44,22 +44,34 @@ def overview() -> str:
         may_add=config.current().mfa != "off",
         codes_left=recovery_codes.left(user.id),
         few=recovery_codes.FEW,
-        browsers=[
-            {"until": until, "current": digest == browser.digest()}
-            for digest, until in sign_in.trusted_browsers(user.id)
-        ],
+        browsers=[_trusted(found) for found in browsers.trusted(user.id)],
     )
 
 
 def decide() -> Response:
-    """Trust no browser any more; or go on after the recovery codes were saved."""
+    """Trust one browser or all of them no more; or go on after the recovery codes were saved."""
     decision = request.form.get("decision")
     if decision == "saved":
         return redirect(guards.safe_next(request.form.get("next", ""), PATH), 303)  # type: ignore[return-value]
+    if decision == "forget_one":
+        if not browsers.forget_one(_me().id, request.form.get("browser", "")):
+            raise PageError("not_found", 404, detail="no such trusted browser of this person")
+        return _back()
     if decision != "forget_trust":
         raise PageError("invalid_request", detail="no decision")
-    sign_in.forget_trust(_me().id)
+    browsers.forget_trust(_me().id, cause="taken_back")
     return _back()
+
+
+def _trusted(found: browsers.Trusted) -> dict[str, object]:
+    return {
+        "id": found.handle,
+        "name": agents.describe(found.user_agent) or _("Unknown browser"),
+        "country": words.country(found.country),
+        "since": found.since,
+        "until": found.until,
+        "current": found.digest == browser.digest(),
+    }
 
 
 def change_password() -> Response:

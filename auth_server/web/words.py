@@ -1,0 +1,30 @@
+"""What the server knows in codes, in the person's words: countries, and how somebody signed in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import babel
+
+from auth_server.web.i18n import current_language
+from auth_server.web.i18n import gettext as _
+
+
+def country(code: str) -> str:
+    """Return a country's name in the person's language, the code itself when there is none."""
+    found = babel.Locale.parse(current_language()).territories.get(code)
+    return str(found) if found else code
+
+
+def methods(amr: Iterable[str]) -> str:
+    """Return the methods of a sign-in (RFC 8176), in the order they were used."""
+    words = {
+        "pwd": _("Password"),
+        "otp": _("code"),
+        "hwk": _("passkey"),
+        "swk": _("passkey"),
+        "pop": _("passkey"),
+    }
+    used = dict.fromkeys(words[method] for method in amr if method in words)
+    text = ", ".join(used)
+    return text[:1].upper() + text[1:]
