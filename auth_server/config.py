@@ -11,14 +11,16 @@ import dataclasses
 import difflib
 import os
 import secrets
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from auth_server import values
+from auth_server.values import setting
+from auth_server.watch_settings import WatchSettings
 
 PREFIX = "AUTH_SERVER_"
 _LEAST_BESIDE_A_SECOND_FACTOR = 8
@@ -33,12 +35,8 @@ class ConfigurationError(Exception):
         self.problems = problems
 
 
-def setting(parse: Callable[[str], Any], default: Any, doc: str, example: str = "") -> Any:
-    return field(default=default, metadata={"parse": parse, "doc": doc, "example": example})
-
-
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(WatchSettings):
     """What the operator decides. Durations are `timedelta`."""
 
     issuer: str = setting(
@@ -157,7 +155,9 @@ class Settings:
     audit_retention: timedelta = setting(
         values.duration, timedelta(days=400), "How long audit events are kept.", "400d"
     )
-    geoip_file: str = setting(values.text, "", "Offline country database (not in this version).")
+    geoip_file: str = setting(
+        values.country_file, "", "Countries and places of addresses, a MaxMind file.", "/var/lib/GeoLite2-City.mmdb"
+    )
     backup_path: str = setting(
         values.text, "", "Folder of snapshots; default: `backups` in the instance folder.", "/var/backups/auth"
     )
@@ -258,6 +258,8 @@ def _problems_between(settings: Settings) -> list[str]:
         found.append(f"{PREFIX}BCRYPT_ROUNDS: expected 12 or more: fewer are for a loopback issuer only (example: 12)")
     if settings.login_rate_limit is None and not settings.on_loopback:
         found.append(f"{PREFIX}LOGIN_RATE_LIMIT: `off` is for a loopback issuer only (example: 5 per 15 minutes)")
+    if settings.trusted_browser_ttl and not timedelta(days=1) <= settings.trusted_browser_ttl <= timedelta(days=30):
+        found.append(f"{PREFIX}TRUSTED_BROWSER_TTL: expected 0, or 1 to 30 days (example: 30d)")
     for name in (
         "refresh_token_ttl",
         "refresh_token_idle_ttl",

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -21,6 +22,11 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 class Invalid(Exception):
     """One wrong value; the message says what is expected."""
+
+
+def setting(parse: Callable[[str], Any], default: Any, doc: str, example: str = "") -> Any:
+    """Return the dataclass field of one setting."""
+    return field(default=default, metadata={"parse": parse, "doc": doc, "example": example})
 
 
 @dataclass(frozen=True)
@@ -157,6 +163,18 @@ def networks(text: str) -> tuple[Network, ...]:
 
 def names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def country_file(text: str) -> str:
+    """Accept the path of a file in MaxMind's format; "" is none."""
+    import maxminddb
+
+    try:
+        if text:
+            maxminddb.open_database(text).close()
+    except (OSError, ValueError, maxminddb.InvalidDatabaseError) as cause:
+        raise Invalid("expected a readable file in MaxMind's format (.mmdb)") from cause
+    return text
 
 
 def database_url(text: str) -> str:

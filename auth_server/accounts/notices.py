@@ -119,7 +119,7 @@ def _notice(values: dict[str, Any]) -> Letter:
         (_("Address"), values["address"]),
     ]
     event = Event(values["event"])
-    sentence = language.gettext((SENTENCES | SELDOM)[event])
+    sentence = language.translated((SENTENCES | SELDOM)[event])
     return Letter(
         subject=_("Security notice for your account at %(host)s") % {"host": config.current().issuer_host},
         paragraphs=(sentence, _("If this was you, there is nothing to do.")),

@@ -10,7 +10,17 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from auth_server import config, database
-from auth_server.accounts import ceremony, challenges, passkeys, pending, recovery_codes, sign_in, totp
+from auth_server.accounts import (
+    browsers,
+    ceremony,
+    challenges,
+    passkeys,
+    pending,
+    recovery_codes,
+    sign_in,
+    totp,
+    watch,
+)
 from auth_server.accounts.passkeys import Passkey
 from auth_server.accounts.sign_in import Guess
 from auth_server.errors import RefusedInput
@@ -38,7 +48,13 @@ def has_one(user_id: str) -> bool:
 
 def is_wanted(user_id: str, browser_digest: str, *, offered: bool, strictly: bool) -> bool:
     """Tell whether a sign-in must go on to the second factor; `strictly`: a trusted browser does not count."""
-    return is_on(user_id, offered=offered) and (strictly or not sign_in.trusts(user_id, browser_digest))
+    return is_on(user_id, offered=offered) and (strictly or not _is_spared(user_id, browser_digest))
+
+
+def _is_spared(user_id: str, browser_digest: str) -> bool:
+    """Tell whether the browser is trusted, and nothing about this sign-in is unusual enough to ask all the same."""
+    is_trusted = browsers.trusts(user_id, browser_digest)
+    return is_trusted and not watch.look(user_id, browser_digest).asks_for_second_factor
 
 
 def methods(user_id: str) -> list[str]:
@@ -58,6 +74,7 @@ def check(user_id: str, presented: str, *, method: str, browser_digest: str) -> 
         reservation = limits.reserve((of_the_day,), _A_DAY)
     if reservation.refused:
         record(Event.MFA_THROTTLED, subject=user_id, reason="too many wrong codes")
+        watch.throttled(user_id)
         return Guess(retry_after_seconds=reservation.retry_after_seconds)
     amr = _shown_by(user_id, presented, method, browser_digest)
     if not amr:
@@ -67,6 +84,7 @@ def check(user_id: str, presented: str, *, method: str, browser_digest: str) -> 
     limits.clear(of_the_day)
     if method == RECOVERY:
         record(Event.RECOVERY_CODE_USED, subject=user_id, left=recovery_codes.left(user_id))
+        watch.recovery_code_used(user_id)
     return Guess(amr)
 
 
@@ -128,7 +146,7 @@ def turn_off(user_id: str) -> bool:
     """
     had_app, had_passkeys = totp.remove(user_id), passkeys.remove_all(user_id) > 0
     recovery_codes.remove(user_id)
-    sign_in.forget_trust(user_id)
+    browsers.forget_trust(user_id, cause="factor_removed")
     pending.end_of_user(user_id)
     if had_app:
         record(Event.MFA_TURNED_OFF, subject=user_id, method=APP)
@@ -159,6 +177,6 @@ def _forget_codes_of_nothing(user_id: str) -> None:
 
 
 def _bucket(user_id: str, browser_digest: str) -> str:
-    if browser_digest and sign_in.knows(user_id, browser_digest):
+    if browser_digest and browsers.knows(user_id, browser_digest):
         return "mfa:browser:" + crypto.digest(f"{user_id}:{browser_digest}")
     return "mfa:account:" + user_id

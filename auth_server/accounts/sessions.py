@@ -19,7 +19,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from auth_server import config, database
 from auth_server.accounts import users
 from auth_server.database import Base, Moment
-from auth_server.infra import clock, crypto
+from auth_server.infra import agents, clock, crypto, events, geo, origin
+from auth_server.infra.events import Event, record
 
 TOUCH_EVERY = timedelta(minutes=1)
 """`last_seen_at` is written at most this often."""
@@ -43,6 +44,10 @@ class SessionRow(Base):
     browser_digest: Mapped[str] = mapped_column(String(64))
     user_agent: Mapped[str] = mapped_column(String(255))
     address: Mapped[str] = mapped_column(String(45))
+    """Of the last use, as `last_seen_at`."""
+    country: Mapped[str] = mapped_column(String(2))
+    moved_at: Mapped[datetime | None] = mapped_column(Moment)
+    """When another kind of program used it from another network; noticed once."""
 
 
 TABLE: Any = SessionRow.__table__
@@ -65,6 +70,8 @@ class Session:
     browser_digest: str
     user_agent: str
     address: str
+    country: str
+    moved_at: datetime | None
 
 
 def start(
@@ -94,6 +101,8 @@ def start(
         browser_digest=browser_digest,
         user_agent=user_agent[:255],
         address=address,
+        country=geo.locate(address).country,
+        moved_at=None,
     )
     values = {**session.__dict__, "amr": list(amr), "digest": crypto.digest(raw_handle)}
     database.execute(TABLE.insert().values(values))
@@ -113,6 +122,7 @@ def renew(
     raw_handle = crypto.new_secret()
     now = clock.now()
     changed: dict[str, Any] = {"acr": acr, "remember": remember, "address": address}
+    changed |= {"country": geo.locate(address).country, "moved_at": None}
     changed |= {"auth_time": now, "shown_since": shown_since or now, "created_at": now, "last_seen_at": now}
     values = {**changed, "amr": list(amr), "digest": crypto.digest(raw_handle)}
     database.execute(update(TABLE).where(TABLE.c.id == session.id).values(values))
@@ -127,9 +137,29 @@ def find(raw_handle: str) -> Session | None:
     row = database.execute(joined.where(*condition)).first()
     if row is None:
         return None
-    if now - row.last_seen_at >= TOUCH_EVERY:
-        database.execute(update(TABLE).where(TABLE.c.id == row.id).values(last_seen_at=now))
-    return _value(row)
+    found = _value(row)
+    _notice_move(found)
+    if now - found.last_seen_at >= TOUCH_EVERY:
+        address = events.context().address or found.address
+        seen = {"last_seen_at": now, "address": address, "country": geo.locate(address).country}
+        database.execute(update(TABLE).where(TABLE.c.id == found.id).values(seen))
+    return found
+
+
+def _notice_move(found: Session) -> None:
+    """Record once that another kind of program uses the session from another network. It stays valid: a session is
+    not bound to an address, which phones change all day.
+    """
+    here = origin.here()
+    network, agent = origin.network_of(found.address), agents.kind_of(found.user_agent)
+    if found.moved_at or not (here.network and network) or here.network == network or here.agent == agent:
+        return
+    first = update(TABLE).where(TABLE.c.id == found.id, TABLE.c.moved_at.is_(None)).values(moved_at=clock.now())
+    if database.execute(first).rowcount == 1:
+        record(
+            Event.SESSION_MOVED, subject=found.user_id, session=found.id, browser=here.agent, browser_before=agent,
+            country=here.country, country_before=found.country, network=here.network,
+        )  # fmt: skip
 
 
 def alive(session_id: str) -> bool:

@@ -11,17 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any
-
-from sqlalchemy import ForeignKey, String, select, update
-from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_server import config, database
-from auth_server.accounts import ceremony, challenges, passkeys, passwords, users
+from auth_server.accounts import browsers, ceremony, challenges, passkeys, passwords, users, watch
 from auth_server.accounts.passkeys import NewPasskey
-from auth_server.database import Base, Moment
 from auth_server.errors import Busy
-from auth_server.infra import clock, crypto, limits
+from auth_server.infra import crypto, limits, origin
 from auth_server.infra.events import Event, record
 from auth_server.keys import access_token
 from auth_server.values import Rate
@@ -31,23 +26,8 @@ ACR_ONE_FACTOR, ACR_TWO_FACTORS = ACR_VALUES
 AMR_PASSWORD, AMR_CODE, AMR_SEVERAL = "pwd", "otp", "mfa"
 AMR_SYNCED_KEY, AMR_DEVICE_KEY, AMR_PRESENCE = "swk", "hwk", "user"
 """Methods, RFC 8176; a recovery code is a one-time password too, a passkey that may be copied a software key."""
-TRUST_LIFE = timedelta(days=30)
 _A_DAY, _A_MONTH = Rate(30, timedelta(days=1)), Rate(100, timedelta(days=30))
 """At most 100 failures in a row (NIST SP 800-63B-4 §3.2.2), and not all of them while the owner sleeps."""
-
-
-class KnownBrowser(Base):
-    """A browser that has signed in to an account; ends with the account."""
-
-    __tablename__ = "known_browser"
-    user_id: Mapped[str] = mapped_column(ForeignKey("user_account.id", ondelete="CASCADE"), primary_key=True)
-    browser_digest: Mapped[str] = mapped_column(String(64), primary_key=True)
-    last_used_at: Mapped[datetime] = mapped_column(Moment)
-    trusted_until: Mapped[datetime | None] = mapped_column(Moment)
-    """Until then the second factor is not asked for here, unless it is asked for strictly."""
-
-
-_TABLE: Any = KnownBrowser.__table__
 
 
 @dataclass(frozen=True)
@@ -88,6 +68,8 @@ class Proved:
     amr: tuple[str, ...]
     acr: str
     shown_since: datetime | None = None
+    ends_all_else: bool = False
+    """Something about it is so unusual that every other session and grant must end with it."""
 
 
 def by_password(email: str, presented: str, *, browser_digest: str, address: str) -> Attempt:
@@ -101,6 +83,7 @@ def by_password(email: str, presented: str, *, browser_digest: str, address: str
     reservation = _reserve((own, *shared), lasting)
     if reservation.refused:
         record(Event.SIGN_IN_THROTTLED, subject=user.id if user else "", reason="too many failed tries")
+        watch.throttled(user.id if user else "")
         return Attempt(None, reservation.retry_after_seconds)
     may_sign_in = user is not None and not user.is_disabled
     try:
@@ -130,6 +113,7 @@ def by_passkey(presented: str, *, browser_digest: str, address: str) -> Attempt:
     subject = user.id if user else ""
     if reservation.refused:
         record(Event.SIGN_IN_THROTTLED, subject=subject, reason="too many failed tries")
+        watch.throttled(subject)
         return Attempt(None, reservation.retry_after_seconds)
     may_sign_in = user is not None and not user.is_disabled
     kind = challenges.SIGN_IN
@@ -156,20 +140,21 @@ def complete(
     shown_since: datetime | None = None,
     is_step_up: bool = False,
 ) -> Proved:
-    """Finish a sign-in: the browser is known to the account from now on, and trusted for a while if that is wished.
+    """Finish a sign-in: what is unusual about it is recorded, and does what the settings say; the browser is known to
+    the account from now on, and trusted for a while if that is wished.
 
     `is_step_up`: somebody who is signed in has only added what was missing.
     """
-    now = clock.now()
-    values = {"last_used_at": now} | ({"trusted_until": now + TRUST_LIFE} if trust else {})
-    statement = database.insert(_TABLE).values(user_id=user.id, browser_digest=browser_digest, **values)
-    database.execute(statement.on_conflict_do_update(index_elements=["user_id", "browser_digest"], set_=values))
-    proved = Proved(user, amr, ACR_TWO_FACTORS if AMR_SEVERAL in amr else ACR_ONE_FACTOR, shown_since)
+    found = watch.look(user.id, browser_digest)
+    watch.act(user.id, found)
+    browsers.note(user.id, browser_digest, trust=trust)
+    acr = ACR_TWO_FACTORS if AMR_SEVERAL in amr else ACR_ONE_FACTOR
+    here = origin.here()
     if is_step_up:
-        record(Event.STEPPED_UP, subject=user.id, amr=list(amr), acr=proved.acr)
+        record(Event.STEPPED_UP, subject=user.id, amr=list(amr), acr=acr, browser=here.agent, country=here.country)
     else:
-        record(Event.SIGN_IN_SUCCEEDED, subject=user.id, amr=list(amr))
-    return proved
+        record(Event.SIGN_IN_SUCCEEDED, subject=user.id, amr=list(amr), browser=here.agent, country=here.country)
+    return Proved(user, amr, acr, shown_since, found.ends_all)
 
 
 def with_second_factor(amr: tuple[str, ...], added: tuple[str, ...] = (AMR_CODE,)) -> tuple[str, ...]:
@@ -182,23 +167,6 @@ def amr_of(passkey: NewPasskey | None) -> tuple[str, ...]:
     if passkey is None:
         return ()
     return (AMR_SYNCED_KEY if passkey.backup_eligible else AMR_DEVICE_KEY, AMR_PRESENCE, AMR_SEVERAL)
-
-
-def trusts(user_id: str, browser_digest: str) -> bool:
-    """Tell whether the person chose to trust this browser, and still does."""
-    return any(digest == browser_digest for digest, _until in trusted_browsers(user_id))
-
-
-def trusted_browsers(user_id: str) -> list[tuple[str, datetime]]:
-    """Return the digests of the browsers that the person trusts, each with until when."""
-    conditions = (_TABLE.c.user_id == user_id, _TABLE.c.trusted_until > clock.now())
-    found = database.execute(select(_TABLE.c.browser_digest, _TABLE.c.trusted_until).where(*conditions))
-    return [(row.browser_digest, row.trusted_until) for row in found]
-
-
-def forget_trust(user_id: str) -> None:
-    """Trust none of the person's browsers any more; they stay known."""
-    database.execute(update(_TABLE).where(_TABLE.c.user_id == user_id).values(trusted_until=None))
 
 
 @lru_cache(maxsize=4096)
@@ -220,7 +188,7 @@ Buckets = tuple[str, tuple[str, ...], Mapping[str, Rate]]
 def _buckets(email: str, user: users.User | None, browser_digest: str, address: str) -> Buckets:
     """Return the bucket that success clears, those it only gives the try back to, and those that last."""
     user_id = user.id if user else ""  # asked for nobody too: the same work for everybody
-    if browser_digest and knows(user_id, browser_digest):
+    if browser_digest and browsers.knows(user_id, browser_digest):
         return "login:browser:" + crypto.digest(f"{user_id}:{browser_digest}"), (), {}
     return _account_bucket(email), ("login:address:" + address_bucket(address),), _lasting(email)
 
@@ -243,13 +211,7 @@ def _reserve(keys: tuple[str, ...], lasting: Mapping[str, Rate]) -> limits.Reser
 def _passkey_buckets(
     user: users.User | None, browser_digest: str, address: str
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    if user and browser_digest and knows(user.id, browser_digest):
+    if user and browser_digest and browsers.knows(user.id, browser_digest):
         return ("passkey:browser:" + crypto.digest(f"{user.id}:{browser_digest}"),), ()
     of_the_account = ("passkey:account:" + user.id,) if user else ()
     return of_the_account, ("login:address:" + address_bucket(address),)
-
-
-def knows(user_id: str, browser_digest: str) -> bool:
-    """Tell whether the person has signed in with this browser before."""
-    condition = (_TABLE.c.user_id == user_id, _TABLE.c.browser_digest == browser_digest)
-    return database.execute(select(_TABLE.c.user_id).where(*condition)).first() is not None

@@ -28,7 +28,13 @@ class Event(StrEnum):
     STEPPED_UP = "sign_in.stepped_up"
     SIGN_IN_FAILED = "sign_in.failed"
     SIGN_IN_THROTTLED = "sign_in.throttled"
+    NEW_DEVICE_SIGN_IN = "sign_in.new_device"
+    NEW_COUNTRY_SIGN_IN = "sign_in.new_country"
+    IMPOSSIBLE_TRAVEL = "sign_in.impossible_travel"
     SIGN_OUT = "sign_out"
+    BROWSER_TRUSTED = "browser.trusted"
+    BROWSER_TRUST_ENDED = "browser.trust_ended"
+    SESSION_MOVED = "session.moved"
     SESSION_ENDED = "session.ended"
     SESSIONS_ENDED = "sessions.ended"
     PASSWORD_SET = "password.set"  # noqa: S105 - an event's name
@@ -77,6 +83,8 @@ class Event(StrEnum):
     TOKEN_REFUSED = "token.refused"  # noqa: S105 - an event's name
     TOKEN_REVOKED = "token.revoked"  # noqa: S105 - an event's name
     FAMILY_ENDED = "family.ended"
+    FAMILY_MOVED = "family.moved"
+    FAMILY_MOVE_REFUSED = "family.move_refused"
     REFRESH_REUSED = "refresh.reused"
     CLIENT_AUTHENTICATION_FAILED = "client.authentication_failed"
     INTROSPECTION_REFUSED = "introspection.refused"
@@ -100,6 +108,7 @@ FAILURES = frozenset(
         Event.CODE_REPLAYED,
         Event.TOKEN_REFUSED,
         Event.REFRESH_REUSED,
+        Event.FAMILY_MOVE_REFUSED,
         Event.CLIENT_AUTHENTICATION_FAILED,
         Event.INTROSPECTION_REFUSED,
         Event.DELIVERY_FAILED,
@@ -120,6 +129,7 @@ class Context:
 
     request_id: str = ""
     address: str = ""
+    user_agent: str = ""
     actor_kind: str = "job"
     actor: str = ""
     session: str = ""

@@ -64,6 +64,11 @@ def mark(message: str) -> str:
     return message
 
 
+def translated(marked: str) -> str:
+    """Translate a text that was marked where it stands."""
+    return gettext(marked)
+
+
 def direction(language: str) -> str:
     """Return `rtl` or `ltr`."""
     return "rtl" if language in _RIGHT_TO_LEFT else "ltr"

@@ -15,9 +15,8 @@ from auth_server.clients import client as clients
 from auth_server.errors import PageError
 from auth_server.oauth import consent
 from auth_server.tokens import ending, store
-from auth_server.web import guards
+from auth_server.web import guards, words
 from auth_server.web.i18n import gettext as _
-from auth_server.web.session import describe_browser
 
 
 def setup_account(app: Flask) -> None:
@@ -48,10 +47,12 @@ def signed_in_browsers() -> str:
     rows = [
         {
             "id": row.id,
-            "browser": describe_browser(row.user_agent) or _("Unknown browser"),
+            "browser": words.browser(row.user_agent) or _("Unknown browser"),
+            "how": words.methods(row.amr),
             "signed_in": row.created_at,
             "last_active": row.last_seen_at,
             "address": row.address,
+            "country": words.country(row.country),
             "current": row.id == here.id,
         }
         for row in sessions.listing(here.user_id)

@@ -12,7 +12,7 @@ from auth_server.errors import PageError
 from auth_server.infra import audit
 from auth_server.infra.events import FAILURES, Event
 from auth_server.tokens import ending
-from auth_server.web import guards, session
+from auth_server.web import guards, session, words
 from auth_server.web.i18n import gettext as _
 
 PATH = "/account/security/events"
@@ -28,9 +28,9 @@ def setup_history(app: Flask) -> None:
 
 
 def events() -> str:
-    user_id, words = guards.the_session().user_id, _words()
-    rows = audit.of_subject(user_id, list(words), reach=_REACH, most=_MOST)
-    return render_template("account/events.html", days=_REACH.days, events=[_shown(row, words) for row in rows])
+    user_id, known = guards.the_session().user_id, _words()
+    rows = audit.of_subject(user_id, list(known), reach=_REACH, most=_MOST)
+    return render_template("account/events.html", days=_REACH.days, events=[_shown(row, known) for row in rows])
 
 
 def not_me() -> Response:
@@ -70,17 +70,24 @@ def _confirm_page() -> str:
     )
 
 
-def _shown(row: Any, words: dict[Event, str]) -> dict[str, Any]:
+def _shown(row: Any, known: dict[Event, str]) -> dict[str, Any]:
     client = clients.find(row.client_id) if row.client_id else None
     by_passkey = Event(row.event) in FAILURES and (row.data or {}).get("method") == "passkey"
     return {
-        "what": _("A passkey was not accepted") if by_passkey else words[Event(row.event)],
+        "what": _("A passkey was not accepted") if by_passkey else known[Event(row.event)],
         "app": client.name if client else "",
         "when": row.at,
         "address": row.address,
+        "from_where": _from_where(row.data or {}),
         "by_operator": row.actor_kind == "job" and not row.address,
         "is_bad": Event(row.event) in FAILURES,
     }
+
+
+def _from_where(data: dict[str, Any]) -> str:
+    """Return the browser and the country that an event tells."""
+    known = (str(data.get("browser", "")), words.country(str(data.get("country", ""))))
+    return ", ".join(part for part in known if part)
 
 
 def _words() -> dict[Event, str]:
@@ -88,6 +95,12 @@ def _words() -> dict[Event, str]:
     return {
         Event.SIGN_IN_SUCCEEDED: _("Signed in"),
         Event.STEPPED_UP: _("Confirmed with the second factor"),
+        Event.NEW_DEVICE_SIGN_IN: _("A browser signed in for the first time"),
+        Event.NEW_COUNTRY_SIGN_IN: _("Signed in from a country for the first time"),
+        Event.IMPOSSIBLE_TRAVEL: _("Signed in from far away, sooner than anybody travels"),
+        Event.SESSION_MOVED: _("Another browser, elsewhere, went on with a sign-in"),
+        Event.BROWSER_TRUSTED: _("Browser trusted"),
+        Event.BROWSER_TRUST_ENDED: _("Browsers are not trusted any more"),
         Event.SIGN_IN_FAILED: _("Wrong password"),
         Event.SIGN_IN_THROTTLED: _("Too many wrong passwords"),
         Event.MFA_FAILED: _("Wrong code of the second factor"),
@@ -109,5 +122,6 @@ def _words() -> dict[Event, str]:
         Event.CONSENT_GRANTED: _("App allowed"),
         Event.APP_DISCONNECTED: _("App disconnected"),
         Event.REFRESH_REUSED: _("A token of an app was used twice, so the app's access ended"),
+        Event.FAMILY_MOVE_REFUSED: _("An app was used from two places at once, so its access ended"),
         Event.CODE_REPLAYED: _("A code of an app was used twice, so the app's access ended"),
     }

@@ -15,11 +15,11 @@ from auth_server.access import assurance
 from auth_server.accounts import ceremony, passkeys, passwords, second_factor, sign_in, totp, users
 from auth_server.accounts.passkeys import Passkey
 from auth_server.errors import PageError, RefusedInput
+from auth_server.infra import events
 from auth_server.pages import security
 from auth_server.tokens import ending
-from auth_server.web import browser, guards
+from auth_server.web import browser, guards, words
 from auth_server.web.i18n import gettext as _
-from auth_server.web.session import describe_browser
 
 PATH = security.PATH + "/passkeys"
 
@@ -47,7 +47,7 @@ def add() -> Response:
             user.id,
             request.form.get("credential", ""),
             browser_digest=browser.digest(),
-            browser_name=describe_browser(request.headers.get("User-Agent", "")),
+            browser_name=words.browser(events.context().user_agent),
         )
     except RefusedInput as refusal:
         return _add_form(user, then, {"form": refusal.text(_)}, 422)

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Flask, Response, redirect, render_template, request
 
+from auth_server import config
 from auth_server.access import assurance
 from auth_server.accounts import ceremony, pending, recovery_codes, second_factor, sign_in, users
 from auth_server.accounts.pending import Pending
@@ -159,7 +160,7 @@ def _form(here: _Step, errors: dict[str, str], status: int = 200) -> Response:
         next=here.then,
         errors=errors,
         others=[{"method": name, "url": _url(name, here.raw_handle, here.then)} for name in others],
-        trust_days=sign_in.TRUST_LIFE.days,
+        trust_days=config.current().trusted_browser_ttl.days,
         clock_hint="code" in errors and here.method == APP and "failed" in request.form,
         passkey=json.dumps(ceremony.second_factor_options(here.found.user_id, browser.digest())) if is_passkey else "",
         passkey_again=f"{PASSKEY_PATH}?{urlencode({'pending': here.raw_handle})}",

@@ -13,12 +13,22 @@ from markupsafe import Markup
 
 from auth_server import config
 from auth_server.access import assurance
-from auth_server.accounts import ceremony, passkeys, passwords, recovery_codes, second_factor, sign_in, totp, users
+from auth_server.accounts import (
+    browsers,
+    ceremony,
+    passkeys,
+    passwords,
+    recovery_codes,
+    second_factor,
+    sign_in,
+    totp,
+    users,
+)
 from auth_server.errors import Busy, PageError, RefusedInput
 from auth_server.infra import clock, events
 from auth_server.oauth import authorization_request
 from auth_server.tokens import ending
-from auth_server.web import browser, guards, session
+from auth_server.web import browser, guards, session, words
 from auth_server.web.i18n import busy_text, wait_text
 from auth_server.web.i18n import gettext as _
 
@@ -53,24 +63,36 @@ def overview() -> str:
         may_add=assurance.is_offered(user.id),
         codes_left=recovery_codes.left(user.id),
         few=recovery_codes.FEW,
-        browsers=[
-            {"until": until, "current": digest == browser.digest()}
-            for digest, until in sign_in.trusted_browsers(user.id)
-        ],
+        browsers=[_trusted(found) for found in browsers.trusted(user.id)],
     )
 
 
 def decide() -> Response:
-    """Trust no browser any more; or go on after the recovery codes were saved."""
+    """Trust one browser or all of them no more; or go on after the recovery codes were saved."""
     decision = request.form.get("decision")
     if decision == "saved":
         if "saved" not in request.form:
             return _not_saved()
         return redirect(guards.safe_next(request.form.get("next", ""), PATH), 303)  # type: ignore[return-value]
+    if decision == "forget_one":
+        if not browsers.forget_one(me().id, request.form.get("browser", "")):
+            raise PageError("not_found", 404, detail="no such trusted browser of this person")
+        return back()
     if decision != "forget_trust":
         raise PageError("invalid_request", detail="no decision")
-    sign_in.forget_trust(me().id)
+    browsers.forget_trust(me().id, cause="taken_back")
     return back()
+
+
+def _trusted(found: browsers.Trusted) -> dict[str, object]:
+    return {
+        "id": found.handle,
+        "name": words.browser(found.user_agent) or _("Unknown browser"),
+        "country": words.country(found.country),
+        "since": found.since,
+        "until": found.until,
+        "current": found.digest == browser.digest(),
+    }
 
 
 def change_password() -> Response:

@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from auth_server import config, database
 from auth_server.access import consents, roles
-from auth_server.accounts import pending, second_factor, sessions, sign_in, users
+from auth_server.accounts import browsers, pending, second_factor, sessions, users
 from auth_server.clients import client as clients
 from auth_server.clients.client import Client
 from auth_server.infra import clock, once
@@ -31,6 +31,15 @@ def end_session(session_id: str, cause: str) -> bool:
     _end_families(cause, _FAMILY.c.session_id == session_id, _FAMILY.c.offline.is_(False))
     record(Event.SESSION_ENDED, session=session_id, cause=cause)
     return True
+
+
+def end_oldest_sessions(user_id: str, kept: str) -> None:
+    """End the person's oldest sessions beyond MAX_SESSIONS, but never this one."""
+    most = config.current().max_sessions
+    if most:
+        others = sorted((row for row in sessions.listing(user_id) if row.id != kept), key=lambda row: row.created_at)
+        for row in others[: max(0, len(others) + 1 - most)]:
+            end_session(row.id, "too_many")
 
 
 def end_other_sessions(user_id: str, kept: str) -> int:
@@ -154,7 +163,7 @@ def _forget_what_eases_a_sign_in(user_id: str) -> None:
     """End one-time links, trust in browsers, and sign-ins that wait for their second factor."""
     for purpose in LINKS_OF_A_PERSON:
         once.revoke(purpose, user_id)
-    sign_in.forget_trust(user_id)
+    browsers.forget_trust(user_id, cause="ended")
     pending.end_of_user(user_id)
 
 
@@ -173,7 +182,10 @@ def _end_families(cause: str, *conditions: Any) -> list[str]:
 
 
 def end_reused_family(family: store.Family, cause: str) -> None:
-    """A credential was presented twice: the family ends, or, by setting, every family of the person."""
+    """A credential was presented twice: the family ends, or, by setting, every family of the person; and no browser of
+    theirs is trusted any more.
+    """
+    browsers.forget_trust(family.user_id, cause=cause)
     if config.current().refresh_reuse_revokes == "user":
         end_families_of_user(family.user_id, cause)
     else:

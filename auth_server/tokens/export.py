@@ -61,7 +61,7 @@ PARTS: Mapping[str, Part] = {
         "user_id",
         shown=(
             *("id", "amr", "acr", "auth_time", "shown_since", "created_at", "last_seen_at", "remember"),
-            *("user_agent", "address"),
+            *("user_agent", "address", "country", "moved_at"),
         ),
         withheld=("digest", "browser_digest"),
     ),
@@ -72,7 +72,13 @@ PARTS: Mapping[str, Part] = {
         withheld=("digest", "browser_digest"),
     ),
     "known_browsers": Part(
-        "known_browser", "user_id", shown=("last_used_at", "trusted_until"), withheld=("browser_digest",)
+        "known_browser",
+        "user_id",
+        shown=(
+            *("first_seen_at", "last_used_at", "user_agent", "network", "country", "countries"),
+            *("trusted_at", "trusted_until", "trusted_country"),
+        ),
+        withheld=("browser_digest",),
     ),
     "allowed_apps": Part("consent", "user_id", shown=("client_id", "scopes", "granted_at")),
     "app_access": Part(
@@ -80,7 +86,7 @@ PARTS: Mapping[str, Part] = {
         "user_id",
         shown=(
             *("id", "client_id", "session_id", "scope", "resources", "offline", "auth_time", "acr", "amr"),
-            *("created_at", "expires_at", "ended_at", "ended_by"),
+            *("created_at", "expires_at", "ended_at", "ended_by", "client_class", "network", "country", "agent"),
         ),
         withheld=("nonce",),
     ),
@@ -94,7 +100,7 @@ PARTS: Mapping[str, Part] = {
     "app_access_renewals": Part(
         "refresh_token",
         "family_id",
-        shown=("family_id", "created_at", "expires_at", "rotated_at"),
+        shown=("family_id", "created_at", "expires_at", "rotated_at", "network", "country", "agent"),
         withheld=("digest", "successor_sealed", "window_ends_at", "window_count"),
         of_family=True,
     ),

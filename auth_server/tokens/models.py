@@ -29,6 +29,11 @@ class Family(Base):
     expires_at: Mapped[datetime] = mapped_column(Moment, index=True)
     ended_at: Mapped[datetime | None] = mapped_column(Moment)
     ended_by: Mapped[str | None] = mapped_column(String(40))
+    client_class: Mapped[str] = mapped_column(String(20))
+    network: Mapped[str] = mapped_column(String(45))
+    """Where the browser was that it was authorized in, coarsely; so are the two below."""
+    country: Mapped[str] = mapped_column(String(2))
+    agent: Mapped[str] = mapped_column(String(80))
 
 
 class AuthorizationCode(Base):
@@ -55,3 +60,7 @@ class RefreshToken(Base):
     successor_sealed: Mapped[str | None] = mapped_column(Text)
     window_ends_at: Mapped[datetime | None] = mapped_column(Moment)
     window_count: Mapped[int] = mapped_column(Integer)
+    network: Mapped[str] = mapped_column(String(45))
+    """Where it was asked for, coarsely; so are the two below."""
+    country: Mapped[str] = mapped_column(String(2))
+    agent: Mapped[str] = mapped_column(String(80))

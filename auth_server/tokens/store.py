@@ -17,13 +17,16 @@ from auth_server import database
 from auth_server.accounts import sessions, users
 from auth_server.accounts.users import Person
 from auth_server.clients.client import Client
-from auth_server.infra import clock, crypto
+from auth_server.infra import clock, crypto, origin
+from auth_server.infra.origin import Origin
 from auth_server.prepared import Prepared
 from auth_server.tokens import models
 
 CODE_LIFE = timedelta(seconds=60)
 MOST_REFRESHES = 120
 REFRESH_WINDOW = timedelta(hours=1)
+CONFIDENTIAL, NATIVE, BROWSER = "confidential", "native", "browser"
+"""Kinds of apps: with a secret; on a phone or desktop; in a web page."""
 _SUCCESSOR = "refresh-successor"
 
 _FAMILY: Any = models.Family.__table__
@@ -33,7 +36,10 @@ _REFRESH: Any = models.RefreshToken.__table__
 
 _FAMILY_AND_PERSON = (*_FAMILY.columns, *users.PERSON_COLUMNS)
 _CODE_COLUMNS = [_CODE.c[n] for n in ("digest", "redirect_uri", "code_challenge", "expires_at", "spent_at")]
-_REFRESH_NAMES = ("digest", "expires_at", "rotated_at", "successor_sealed", "window_ends_at", "window_count")
+_REFRESH_NAMES = (
+    *("digest", "created_at", "expires_at", "rotated_at", "successor_sealed", "window_ends_at", "window_count"),
+    *("network", "country", "agent"),
+)
 _REFRESH_COLUMNS = [_REFRESH.c[name] for name in _REFRESH_NAMES]
 _FAMILY_FIELDS = len(_FAMILY.columns)
 
@@ -89,6 +95,10 @@ class Family:
     created_at: datetime
     expires_at: datetime
     is_ended: bool
+    client_class: str
+    network: str
+    country: str
+    agent: str
 
 
 @dataclass(frozen=True)
@@ -107,14 +117,19 @@ class Code:
 
 @dataclass(frozen=True)
 class Refresh:
-    """A stored refresh token with its family and person; it carries on the count of the family's refreshes."""
+    """A stored refresh token with its family and person; it carries on the count of the family's refreshes.
+
+    `created_at` and `origin` are when and where the family was used last.
+    """
 
     digest: str
+    created_at: datetime
     expires_at: datetime
     rotated_at: datetime | None
     successor_sealed: str | None
     window_ends_at: datetime | None
     window_count: int
+    origin: Origin
     family: Family
     person: Person
 
@@ -146,12 +161,21 @@ def new_code(
         "nonce": nonce,
         "created_at": now,
         "expires_at": now + client.refresh_token_ttl,
+        "client_class": class_of(client),
+        **_origin_values(),
     }
     raw_code = crypto.new_secret()
     code = {"family_id": family_id, "redirect_uri": redirect_uri, "code_challenge": code_challenge}
     database.execute(_INSERT_FAMILY, family)
     database.execute(_INSERT_CODE, {**code, "digest": crypto.digest(raw_code), "expires_at": now + CODE_LIFE})
     return raw_code, family_id
+
+
+def class_of(client: Client) -> str:
+    """Return the kind of app, by what a stolen token of it is worth and how much it travels."""
+    if not client.is_public:
+        return CONFIDENTIAL
+    return NATIVE if client.is_native else BROWSER
 
 
 def find_code(presented: str) -> Code | None:
@@ -189,14 +213,17 @@ def find_refresh_token(presented: str) -> Refresh | None:
     row = database.first(_FIND_REFRESH, {"presented": crypto.digest(presented)})
     if row is None:
         return None
-    digest, expires_at, rotated_at, successor_sealed, window_ends_at, window_count, *rest = row
+    digest, created_at, expires_at, rotated_at, successor_sealed, window_ends_at, window_count, *rest = row
+    used_from, rest = Origin(*rest[:3]), rest[3:]
     return Refresh(
         digest=digest,
+        created_at=created_at,
         expires_at=expires_at,
         rotated_at=rotated_at,
         successor_sealed=successor_sealed,
         window_ends_at=window_ends_at,
         window_count=window_count,
+        origin=used_from,
         family=_family(rest[:_FAMILY_FIELDS]),
         person=users.person(rest[_FAMILY_FIELDS:]),
     )
@@ -285,8 +312,14 @@ def _insert_refresh_token(
         "successor_sealed": None,
         "window_ends_at": window[0],
         "window_count": window[1],
+        **_origin_values(),
     }
     database.run(_INSERT_REFRESH, row)
+
+
+def _origin_values() -> dict[str, str]:
+    here = origin.here()
+    return {"network": here.network, "country": here.country, "agent": here.agent}
 
 
 def _window_after(found: Refresh) -> tuple[datetime, int]:

@@ -9,7 +9,6 @@ of headers. There is no second way to these endpoints, so nothing can drift: the
 from __future__ import annotations
 
 import logging
-import secrets
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -28,7 +27,6 @@ from werkzeug.wsgi import get_input_stream
 from auth_server import config, database
 from auth_server.errors import InvalidRequest, ProtocolError, TemporarilyUnavailable, TooLarge
 from auth_server.infra import events
-from auth_server.infra.events import Context
 from auth_server.web import answers, request_id, surface
 from auth_server.web.answers import Answer, Headers
 from auth_server.web.headers import transport_security
@@ -134,7 +132,7 @@ class Machines:
         endpoint = self._endpoints.get(path)
         if endpoint is None and not surface.is_for_machines(path):
             return self._application(environ, start_response)
-        here = Context(request_id=secrets.token_hex(8), address=request_id.client_address(environ), actor_kind="")
+        here = request_id.context_of(environ)
         events.begin(here)
         request = Request(environ)
         answer = self._answer(endpoint, request, here.address)

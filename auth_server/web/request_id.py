@@ -21,7 +21,7 @@ def setup_request_id(app: Flask) -> None:
 
     @app.before_request
     def begin() -> None:
-        events.begin(Context(request_id=secrets.token_hex(8), address=client_address(request.environ), actor_kind=""))
+        events.begin(context_of(request.environ))
 
     app.after_request(mark)
 
@@ -29,6 +29,16 @@ def setup_request_id(app: Flask) -> None:
 def mark(response: Response) -> Response:
     response.headers[HEADER] = events.context().request_id
     return response
+
+
+def context_of(environ: Mapping[str, Any]) -> Context:
+    """Return the context of a new request; who acts is not known yet."""
+    return Context(
+        request_id=secrets.token_hex(8),
+        address=client_address(environ),
+        user_agent=environ.get("HTTP_USER_AGENT", ""),
+        actor_kind="",
+    )
 
 
 def seen_host() -> str:

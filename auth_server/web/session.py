@@ -15,7 +15,6 @@ from auth_server import config
 from auth_server.accounts import sessions, sign_in, users
 from auth_server.accounts.sessions import Session
 from auth_server.infra import events
-from auth_server.infra.language import gettext as _
 from auth_server.tokens import ending
 from auth_server.web import browser, i18n
 
@@ -75,9 +74,12 @@ def begin(proved: sign_in.Proved, *, remember: bool) -> Session:
     """Start a session for somebody who has just signed in, always with a new handle.
 
     The same person's session of this browser goes on, so that its end still ends what was born in it; another
-    person's ends.
+    person's ends. So does everything else of this person where the sign-in was that unusual.
     """
     former = current()
+    if proved.ends_all_else:
+        ending.sign_out_everywhere(proved.user.id, "watch")
+        former = former if former and former.user_id != proved.user.id else None
     proof: dict[str, Any] = {"amr": proved.amr, "acr": proved.acr, "remember": remember}
     proof |= {"address": events.context().address, "shown_since": proved.shown_since}
     if former and former.user_id == proved.user.id:
@@ -85,12 +87,13 @@ def begin(proved: sign_in.Proved, *, remember: bool) -> Session:
     else:
         if former:
             ending.end_session(former.id, "replaced")
-        agent = request.headers.get("User-Agent", "")
+        agent = events.context().user_agent
         session, raw_handle = sessions.start(proved.user.id, browser_digest=browser.digest(), user_agent=agent, **proof)
     g.sign_in_session = session
     g.pop("_login_user", None)
     g.new_handle = raw_handle
     _act_as(session)
+    ending.end_oldest_sessions(proved.user.id, kept=session.id)
     return session
 
 
@@ -102,20 +105,6 @@ def end(cause: str) -> None:
     g.sign_in_session = None
     g.pop("_login_user", None)
     g.drop_handle = True
-
-
-def describe_browser(user_agent: str) -> str:
-    """Return "Firefox on Linux" for a User-Agent header: coarse, for people."""
-    names = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
-    systems = (
-        ("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Windows", "Windows"), ("Mac OS", "macOS"),
-        ("CrOS", "ChromeOS"), ("Linux", "Linux"),
-    )  # fmt: skip
-    name = next((label for mark, label in names if mark in user_agent), "")
-    system = next((label for mark, label in systems if mark in user_agent), "")
-    if name and system:
-        return _("%(browser)s on %(system)s") % {"browser": name, "system": system}
-    return name or system
 
 
 def theme() -> str:

@@ -50,6 +50,20 @@ WRONG = {
     "LOG_LEVEL": "loud",
     "LOG_FORMAT": "xml",
     "AUDIT_RETENTION": "1y",
+    "GEOIP_FILE": "/nowhere/places.mmdb",
+    "TRUSTED_BROWSER_TTL": "a month",
+    "WATCH_NEW_DEVICE": "end_family",
+    "WATCH_NEW_COUNTRY": "panic",
+    "WATCH_IMPOSSIBLE_TRAVEL": "off",
+    "WATCH_RECOVERY_CODE": "end_all",
+    "WATCH_THROTTLED": "end_all",
+    "WATCH_TWO_NETWORKS": "end",
+    "WATCH_TWO_COUNTRIES": "",
+    "WATCH_COUNTRY_CHANGE": "Record",
+    "WATCH_AGENT_CHANGE": "yes",
+    "WATCH_NETWORK_WINDOW": "3 minutes",
+    "WATCH_CONFIDENTIAL": "on",
+    "MAX_SESSIONS": "none",
 }
 
 
@@ -97,9 +111,18 @@ def test_every_wrong_value_is_reported_at_once(tmp_path: Path) -> None:
 
 def test_rules_between_settings_are_told_with_the_rest(tmp_path: Path) -> None:
     """A value that only another setting forbids is told in the same breath as a misspelt one."""
-    found = problems(tmp_path, ACCESS_TOKEN_TTL="2h", LOG_LEVEL="loud", REFRESH_TOKEN_GRACE="5m", REMEMBER_TTL="0")
+    found = problems(
+        tmp_path, ACCESS_TOKEN_TTL="2h", LOG_LEVEL="loud", REFRESH_TOKEN_GRACE="5m", REMEMBER_TTL="0",
+        TRUSTED_BROWSER_TTL="31d",
+    )  # fmt: skip
     named = [line.partition(":")[0].removeprefix(config.PREFIX) for line in found]
-    assert sorted(named) == ["ACCESS_TOKEN_TTL", "LOG_LEVEL", "REFRESH_TOKEN_GRACE", "REMEMBER_TTL"]
+    assert sorted(named) == [
+        "ACCESS_TOKEN_TTL",
+        "LOG_LEVEL",
+        "REFRESH_TOKEN_GRACE",
+        "REMEMBER_TTL",
+        "TRUSTED_BROWSER_TTL",
+    ]
 
 
 @pytest.mark.parametrize("name", sorted(WRONG))

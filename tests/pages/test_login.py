@@ -63,7 +63,7 @@ def test_a_right_password_leads_to_the_account(browser: Browser, ada: users.User
     page = asserts.is_page(browser.get("/account"), "account")
     assert "ada@example.org" in page.text
     (row,) = asserts.events_of(browser.app, "sign_in.succeeded")
-    assert (row.subject, row.data) == (ada.id, {"amr": ["pwd"]})
+    assert (row.subject, row.data) == (ada.id, {"amr": ["pwd"], "browser": "Werkzeug", "country": ""})
 
 
 def test_a_wrong_password_is_401_and_says_nothing_more(browser: Browser) -> None:

@@ -44,7 +44,7 @@ def test_password_and_code_let_in(browser: Browser, phone: Authenticator, ada: u
     assert (done.status_code, done.headers["Location"]) == (303, "/account")
     assert is_in(browser)
     row = asserts.events_of(browser.app, "sign_in.succeeded")[-1]
-    assert (row.subject, row.data) == (ada.id, {"amr": ["pwd", "otp", "mfa"]})
+    assert (row.subject, row.data["amr"]) == (ada.id, ["pwd", "otp", "mfa"])
 
 
 def test_spaces_and_a_slow_clock_are_fine(browser: Browser, phone: Authenticator, in_a_while: Travel) -> None:
@@ -226,7 +226,7 @@ def test_a_trusted_browser_is_not_asked_for_a_month(
     assert done.status_code == 303
     browser.sign_out()
     assert browser.sign_in().headers["Location"] == "/account"
-    assert asserts.events_of(app, "sign_in.succeeded")[-1].data == {"amr": ["pwd"]}
+    assert asserts.events_of(app, "sign_in.succeeded")[-1].data["amr"] == ["pwd"]
     asserts.is_page((lambda other: other.follow(other.sign_in()))(Browser(app)), "mfa")
     browser.sign_out()
     in_a_while(timedelta(days=30, minutes=1))

@@ -48,10 +48,11 @@ class Page(HTMLParser):
 class Browser:
     """One browser with its own cookie jar."""
 
-    def __init__(self, app: Flask, address: str = "127.0.0.1") -> None:
+    def __init__(self, app: Flask, address: str = "127.0.0.1", agent: str = "") -> None:
         self.app = app
         self.client = app.test_client()
         self.address = address
+        self.agent = agent
 
     def get(self, path: str, **options: Any) -> TestResponse:
         """Ask for a page without following redirects."""
@@ -86,7 +87,8 @@ class Browser:
 
     def _send(self, method: str, path: str, **options: Any) -> TestResponse:
         options.setdefault("base_url", config.current().issuer)
-        environ = {"REMOTE_ADDR": self.address, **options.pop("environ_base", {})}
+        agent = {"HTTP_USER_AGENT": self.agent} if self.agent else {}
+        environ = {"REMOTE_ADDR": self.address, **agent, **options.pop("environ_base", {})}
         parts = urlsplit(path)
         if parts.netloc:
             path = re.sub(r"^https?://[^/]+", "", path)

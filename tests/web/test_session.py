@@ -1,41 +1,17 @@
-"""`current_user` over our own session rows, and what people read about their browsers."""
+"""`current_user` over our own session rows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import flask_login
-import pytest
 from flask import Flask
 
 from auth_server.accounts import users
-from auth_server.web.session import describe_browser
 from tests.support import factories
 from tests.support.browser import Browser
 from tests.support.database import dump
 from tests.support.rp import RelyingParty
-
-WINDOWS = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36"
-
-
-@pytest.mark.parametrize(
-    ("agent", "words"),
-    [
-        ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on Linux"),
-        (WINDOWS, "Chrome on Windows"),
-        (WINDOWS + " Edg/140.0", "Edge on Windows"),
-        (WINDOWS + " OPR/120.0", "Opera on Windows"),
-        ("Mozilla/5.0 (Macintosh; Intel Mac OS X 14_0) AppleWebKit/605.1 Version/18.0 Safari/605.1", "Safari on macOS"),
-        ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18.0 Mobile Safari/604.1", "Safari on iPhone"),
-        ("Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 Chrome/140.0 Mobile Safari/537.36", "Chrome on Android"),
-        ("curl/8.0", ""),
-        ("", ""),
-        ('"><script>', ""),
-    ],
-)
-def test_a_browser_is_described_in_words(agent: str, words: str) -> None:
-    """Coarse, for people, never the header itself."""
-    assert describe_browser(agent) == words
 
 
 def test_current_user_is_who_is_signed_in(make_app: Callable[..., Flask]) -> None:

@@ -8,8 +8,9 @@ from auth_server.infra import clock
 from auth_server.infra.events import Event, record
 from auth_server.oauth.grants import base
 from auth_server.oauth.server import TokenRequest
-from auth_server.tokens import ending, store
+from auth_server.tokens import ending, moves, store
 from auth_server.tokens.issuing import Authorization
+from auth_server.tokens.moves import Move
 from auth_server.tokens.store import Refresh
 
 
@@ -28,6 +29,7 @@ class RefreshTokenGrant(base.TokenGrant):
             raise TemporarilyUnavailable("too many refreshes; wait", retry_after_seconds=wait)
         if found.rotated_at is not None:
             _same_again(client, found, presented)  # a reuse is noticed before anything is signed
+        move = _accepted_move(client, found)
         return Authorization(
             client=client,
             grant_type=self.GRANT_TYPE,
@@ -35,7 +37,7 @@ class RefreshTokenGrant(base.TokenGrant):
             target=target,
             family=found.family,
             person=found.person,
-            consume=lambda: _successor(client, found, presented),
+            consume=lambda: _successor(client, found, presented, move),
         )
 
 
@@ -49,15 +51,27 @@ def _check_life(found: Refresh) -> None:
         raise InvalidGrant("the refresh token has expired")
 
 
-def _successor(client: Client, found: Refresh, presented: str) -> str:
+def _accepted_move(client: Client, found: Refresh) -> Move | None:
+    """Return what is unusual about where this comes from; refuse what a setting does not let through."""
+    move = moves.judge(found, client)
+    if move and move.is_refused:
+        moves.refuse(found, move)
+        raise InvalidGrant("the authorization was used from two places and has ended")
+    return move
+
+
+def _successor(client: Client, found: Refresh, presented: str, move: Move | None) -> str:
     """Rotate, once, and return the successor."""
+    idle_life, grace = client.refresh_token_idle_ttl, client.refresh_token_grace
+    successor = None
     if found.rotated_at is None:
-        idle_life, grace = client.refresh_token_idle_ttl, client.refresh_token_grace
         successor = store.rotate(found, presented, idle_life=idle_life, grace=grace)
-        if successor is not None:
-            return successor
-        found = store.find_refresh_token(presented) or found  # somebody was faster: look at what they left
-    return _same_again(client, found, presented)
+    if successor is None:  # it was rotated before, or somebody was faster: look at what they left
+        rotated = found if found.rotated_at else store.find_refresh_token(presented) or found
+        successor = _same_again(client, rotated, presented)
+    if move:
+        moves.note(found, move)
+    return successor
 
 
 def _same_again(client: Client, found: Refresh, presented: str) -> str:
