@@ -114,9 +114,14 @@ class Settings:
         "optional",
     )
     signup: str = setting(
-        values.one_of("closed", not_yet=("open", "invite", "domain")), "closed", "Who may open an account.", "closed"
+        values.one_of("closed", "invite", "domain", "open"),
+        "closed",
+        "Who may open an account: nobody, whom you invite, who has an address at SIGNUP_DOMAINS, everybody.",
+        "invite",
     )
-    signup_domains: tuple[str, ...] = setting(values.names, (), "Domains for SIGNUP=domain.", "example.org")
+    signup_domains: tuple[str, ...] = setting(
+        values.mail_domains, (), "Domains for SIGNUP=domain, each exactly: no subdomains.", "example.org"
+    )
     registration: str = setting(
         values.one_of("off", not_yet=("token", "open")), "off", "Dynamic client registration.", "off"
     )
@@ -255,6 +260,8 @@ def _problems_between(settings: Settings) -> list[str]:
         found.append(f"{PREFIX}BCRYPT_ROUNDS: expected 12 or more: fewer are for a loopback issuer only (example: 12)")
     if settings.login_rate_limit is None and not settings.on_loopback:
         found.append(f"{PREFIX}LOGIN_RATE_LIMIT: `off` is for a loopback issuer only (example: 5 per 15 minutes)")
+    if settings.signup == "domain" and not settings.signup_domains:
+        found.append(f"{PREFIX}SIGNUP_DOMAINS: expected with SIGNUP=domain (example: example.org)")
     for name in (
         "refresh_token_ttl",
         "refresh_token_idle_ttl",

@@ -183,6 +183,10 @@ class PageError(Exception):
     app_name: str = ""
     facts: list[tuple[str, str]] = field(default_factory=list)
     """Pairs (label, value) for the app's developer, rendered as text."""
+    heading: str = ""
+    text: str = ""
+    """In place of the words that belong to the code."""
+    restart_label: str = ""
     restart_url: str = ""
     """A local URL that starts the same thing again."""
     detail: str = ""

@@ -14,12 +14,14 @@ from werkzeug.exceptions import NotFound
 from auth_server import config
 from auth_server.infra import events
 from auth_server.pages.account import setup_account
+from auth_server.pages.email import setup_email
 from auth_server.pages.history import setup_history
 from auth_server.pages.login import setup_login
 from auth_server.pages.recover import setup_recover
 from auth_server.pages.second_factor import setup_second_factor
 from auth_server.pages.security import setup_security
 from auth_server.pages.setup import setup_first_run
+from auth_server.pages.signup import setup_signup
 
 _STATIC = Path(__file__).resolve().parent.parent / "static"
 _YEAR_SECONDS = 365 * 86400
@@ -31,7 +33,9 @@ def setup_pages(app: Flask, limiter: Limiter) -> None:
     setup_login(app)
     setup_second_factor(app)
     setup_recover(app)
+    setup_signup(app, limiter)
     setup_account(app)
+    setup_email(app)
     setup_security(app)
     setup_history(app)
     app.add_url_rule("/static/<digest>/<name>", "static_file", static_file)

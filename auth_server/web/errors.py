@@ -53,10 +53,12 @@ def _page(error: PageError) -> Response:
         "error.html",
         error=error.code,
         at=clock.now(),
+        heading=error.heading,
+        text=error.text,
         app_name=error.app_name,
         details=[(i18n.gettext("Error"), error.code), *error.facts] if error.facts else [],
         action_href=error.restart_url,
-        action_label=i18n.gettext("Start again") if error.restart_url else "",
+        action_label=error.restart_label or (i18n.gettext("Start again") if error.restart_url else ""),
         wait_minutes=-(-(error.retry_after_seconds or 0) // 60),
         request_id=events.context().request_id,
     )

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from auth_server.infra import clock, language
 from auth_server.infra.language import gettext, ngettext
 
-__all__ = ["busy_text", "gettext", "moment", "ngettext", "setup_i18n", "wait_text"]
+__all__ = ["busy_text", "gettext", "moment", "ngettext", "pause_text", "setup_i18n", "wait_text"]
 
 
 def setup_i18n(app: Flask) -> None:
@@ -31,6 +31,16 @@ def wait_text(seconds: int) -> str:
     minutes = -(-seconds // 60)
     words = ngettext("Wait %(num)s minute, then try again.", "Wait %(num)s minutes, then try again.", minutes)
     return f"{gettext('Too many tries.')} {words % {'num': minutes}}"
+
+
+def pause_text(seconds: int) -> str:
+    """Say that a mail was just sent, and how long to wait before another one."""
+    if seconds <= 90:
+        words = ngettext("Wait %(num)s second, then ask again.", "Wait %(num)s seconds, then ask again.", seconds)
+        return f"{gettext('A mail was sent a moment ago.')} {words % {'num': seconds}}"
+    minutes = -(-seconds // 60)
+    words = ngettext("Wait %(num)s minute, then ask again.", "Wait %(num)s minutes, then ask again.", minutes)
+    return f"{gettext('Several mails were sent already.')} {words % {'num': minutes}}"
 
 
 def busy_text() -> str:
