@@ -98,6 +98,8 @@ def test_every_route_is_classified(app: Flask) -> None:
         *("/account", "/account/sessions", "/account/apps", "/static/<digest>/<name>"),
         *("/login/mfa", "/account/security", "/account/security/password", "/account/security/codes"),
         *("/account/security/app", "/account/security/app/remove", "/account/security/events"),
+        *("/signup", "/signup/sent", "/signup/finish", "/signup/invitation", "/recover/email"),
+        *("/account/email", "/account/email/change", "/account/email/confirm"),
     }
 
 

@@ -42,5 +42,5 @@ def link_in(letter: EmailMessage, marker: str = "token=") -> str:
 
 def code_in(letter: EmailMessage) -> str:
     """Return the code of six digits in a message."""
-    (found,) = re.findall(r"\b\d{6}\b", text_of(letter))
+    (found,) = re.findall(r": (\d{6})$", text_of(letter), re.MULTILINE)
     return str(found)
