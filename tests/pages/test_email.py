@@ -198,7 +198,7 @@ def test_an_unproved_address_can_be_proved(app: Flask, browser: Browser) -> None
     assert "Not confirmed" not in browser.get(PATH).text
     assert [row.subject for row in asserts.events_of(app, "email.verified")] == [user.id]
     assert len(mailbox.letters(app)) == 1
-    assert browser.submit(browser.get(PATH), PATH, decision="send").headers["Location"] == PATH
+    assert browser.submit(browser.get(CHANGE), PATH, decision="send").headers["Location"] == PATH
 
 
 @pytest.mark.parametrize("fields", [{"email_verified": "1"}, {"verified": "true"}, {"decision": "verify"}])
@@ -220,7 +220,7 @@ def test_a_link_counts_for_its_own_account_alone(app: Flask, bens: Browser, ben:
     page = asserts.is_error_page(adas.get(path), "flow_expired")
     assert "another account" in page.text
     token = path.partition("token=")[2]
-    asserts.is_error_page(adas.submit(adas.get(PATH), CONFIRM, token=token), "flow_expired")
+    asserts.is_error_page(adas.submit(adas.get(CHANGE), CONFIRM, token=token), "flow_expired")
     assert again(app, ada).email == "ada@example.org"
     assert confirm(bens, path).status_code == 303
     assert again(app, ben).email == NEW

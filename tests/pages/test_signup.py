@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -176,7 +177,8 @@ def test_one_network_address_cannot_write_to_everybody(app: Flask) -> None:
 def shape(response: TestResponse, email: str) -> tuple[object, ...]:
     """Return what a stranger sees of an answer, without what is random in any."""
     headers = tuple((name, len(value)) for name, value in response.headers.items())
-    return response.status_code, headers, len(response.text.replace(email, ""))
+    text = re.sub(r'name="(csrf_token|handle)" value="[^"]*"|handle=[\w-]*|<(code|time)[^>]*>[^<]*', "", response.text)
+    return response.status_code, headers, re.sub(r"\d+ second", "", text.replace(email, ""))
 
 
 @contextmanager
@@ -213,7 +215,8 @@ def test_nobody_learns_who_has_an_account(make_app: Callable[..., Flask], settin
         again = browser.submit(page, SENT, decision="again")
         seen.add(tuple(shape(answer, email) for answer in (response, page, wrong, again)))
         counts = factories.within(app, lambda: len(once.live_of("sign-up")))
-    assert len(seen) == len(work) == 1, (seen, work)
+    assert len(work) == 1, work
+    assert len(seen) == 1, [list(parts) for parts in zip(*seen, strict=True) if len(set(parts)) > 1]
     assert counts == 4
     outbox = [letter["To"] for letter in mailbox.letters(app)]
     assert outbox.count("grace@elsewhere.example") == (1 if settings["signup"] == "open" else 0)
@@ -283,7 +286,7 @@ def test_a_domain_is_compared_exactly(make_app: Callable[..., Flask], email: str
 
 
 @pytest.mark.parametrize(
-    "email", ["", "grace", "grace@", "@example.org", "grace@evil@example.org", '"a@evil"@example.org', "a@b\r\nBcc: x@y.z",
+    "email", ["", "grace", "grace@", "@example.org", "grace@evil@example.org", '"a@evil"@example.org', "a@b\r\nB: x@y",
               "grace@example.org\x00", "grace@" + "x" * 300 + ".org", "grace＠evil@example.org"],
 )  # fmt: skip
 def test_what_is_no_address_is_said_at_once(app: Flask, browser: Browser, email: str) -> None:
