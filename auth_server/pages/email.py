@@ -91,7 +91,9 @@ def undo() -> Response:
     token = request.values.get("token", "")
     found = addresses.undone_by(token)
     if found is None:
-        raise links.over(addresses.UNDO, token, way_on=guards.LOGIN_PATH, label=_("Sign in"))
+        raise links.over(
+            addresses.UNDO, token, way_on=guards.LOGIN_PATH, label=_("Sign in"), afterwards=guards.LOGIN_PATH
+        )
     if request.method != "POST":
         return Response(render_template("recover/undo.html", token=token, email=found[1]))
     try:
@@ -99,7 +101,9 @@ def undo() -> Response:
     except RefusedInput as refusal:
         return _cannot_undo(refusal)
     if user is None:
-        raise links.over(addresses.UNDO, token, way_on=guards.LOGIN_PATH, label=_("Sign in"))
+        raise links.over(
+            addresses.UNDO, token, way_on=guards.LOGIN_PATH, label=_("Sign in"), afterwards=guards.LOGIN_PATH
+        )
     ending.address_restored(user.id)
     return redirect(recover.make_link(user), 303)  # type: ignore[return-value]
 
@@ -145,7 +149,7 @@ def _me() -> users.User:
 
 
 def _over(purpose: str, token: str) -> PageError:
-    return links.over(purpose, token, way_on=PATH, label=_("Get a new link"))
+    return links.over(purpose, token, way_on=PATH, label=_("Get a new link"), afterwards=PATH)
 
 
 def _foreign(user: users.User) -> PageError:

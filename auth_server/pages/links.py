@@ -7,8 +7,11 @@ from auth_server.infra import once
 from auth_server.web.i18n import gettext as _
 
 
-def over(purpose: str, raw_secret: str, *, way_on: str, label: str) -> PageError:
-    """Return the error to raise: the link was used, has expired, or is unknown, and where a new one can be had."""
+def over(purpose: str, raw_secret: str, *, way_on: str, label: str, afterwards: str) -> PageError:
+    """Return the error to raise: the link was used, has expired, or is unknown.
+
+    `way_on` is where a new one can be had, `afterwards` where somebody goes on who has used it.
+    """
     ended = once.what_became_of(purpose, raw_secret)
     if ended is None:
         heading = _("This link is not good")
@@ -17,7 +20,8 @@ def over(purpose: str, raw_secret: str, *, way_on: str, label: str) -> PageError
         )
     elif ended.was_used:
         heading = _("This link was used already")
-        text = _("It was used on %(when)s and works once. If that was you, go on; otherwise ask for a new one.")
+        text = _("It was used on %(when)s, and works once. You can go on, or ask for a new one there.")
+        way_on, label = afterwards, _("Continue")
     else:
         heading = _("This link is too old")
         text = _("It could be used until %(when)s. Nothing was changed. You can have a new one.")

@@ -152,13 +152,16 @@ def _reachable(then: str) -> str:
 
 def _over(way: _Way, token: str) -> PageError:
     if way is _INVITATION:
-        return links.over(way.purpose, token, way_on=guards.LOGIN_PATH, label=_("Sign in"))
+        return links.over(
+            way.purpose, token, way_on=guards.LOGIN_PATH, label=_("Sign in"), afterwards=guards.LOGIN_PATH
+        )
     again = sign_up.is_offered()
     return links.over(
         way.purpose,
         token,
         way_on=PATH if again else guards.LOGIN_PATH,
         label=_("Get a new link") if again else _("Sign in"),
+        afterwards=guards.LOGIN_PATH,
     )
 
 

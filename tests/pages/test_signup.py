@@ -110,7 +110,7 @@ def test_a_link_works_once_and_says_when(app: Flask, browser: Browser) -> None:
     for response in (browser.get(path), browser.submit(late, FINISH, name="x", password=PASSWORD)):
         page = asserts.is_error_page(response, "flow_expired")
         assert "It was used on 20" in page.text
-        assert 'href="/signup"' in page.text
+        assert 'href="/login"' in page.text
 
 
 @pytest.mark.parametrize(("minutes", "works"), [(59, True), (61, False)])
