@@ -112,9 +112,14 @@ class Settings(WatchSettings):
         "optional",
     )
     signup: str = setting(
-        values.one_of("closed", not_yet=("open", "invite", "domain")), "closed", "Who may open an account.", "closed"
+        values.one_of("closed", "invite", "domain", "open"),
+        "closed",
+        "Who may open an account: nobody, whom you invite, who has an address at SIGNUP_DOMAINS, everybody.",
+        "invite",
     )
-    signup_domains: tuple[str, ...] = setting(values.names, (), "Domains for SIGNUP=domain.", "example.org")
+    signup_domains: tuple[str, ...] = setting(
+        values.mail_domains, (), "Domains for SIGNUP=domain, each exactly: no subdomains.", "example.org"
+    )
     self_delete: str = setting(
         values.one_of("on", "off"), "on", "Whether people may delete their own accounts; `off` for teams.", "on"
     )
@@ -260,6 +265,8 @@ def _problems_between(settings: Settings) -> list[str]:
         found.append(f"{PREFIX}LOGIN_RATE_LIMIT: `off` is for a loopback issuer only (example: 5 per 15 minutes)")
     if settings.trusted_browser_ttl and not timedelta(days=1) <= settings.trusted_browser_ttl <= timedelta(days=30):
         found.append(f"{PREFIX}TRUSTED_BROWSER_TTL: expected 0, or 1 to 30 days (example: 30d)")
+    if settings.signup == "domain" and not settings.signup_domains:
+        found.append(f"{PREFIX}SIGNUP_DOMAINS: expected with SIGNUP=domain (example: example.org)")
     for name in (
         "refresh_token_ttl",
         "refresh_token_idle_ttl",

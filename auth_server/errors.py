@@ -222,10 +222,11 @@ class PageError(Exception):
     app_name: str = ""
     facts: list[tuple[str, str]] = field(default_factory=list)
     """Pairs (label, value) for the app's developer, rendered as text."""
+    heading: str = ""
+    text: str = ""
+    """In place of the words that belong to the code."""
+    restart_label: str = ""
     restart_url: str = ""
     """A local URL that starts the same thing again."""
     detail: str = ""
     retry_after_seconds: int | None = None
-    heading: str = ""
-    text: str = ""
-    """What the page says, where it is more exact than the words that belong to the code."""

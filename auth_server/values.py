@@ -94,6 +94,21 @@ def mail_address(text: str) -> str:
     return text
 
 
+def mail_domain(address: str) -> str:
+    """Return the domain of an address in the form in which domains are compared (RFC 5891); raise `ValueError`."""
+    from email_validator import validate_email  # commands that ask nobody for an address start sooner without it
+
+    found = validate_email(address, check_deliverability=False, globally_deliverable=False)
+    return str(found.ascii_domain or found.domain).casefold()
+
+
+def mail_domains(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(mail_domain(f"somebody@{name}") for name in names(text))
+    except ValueError as cause:
+        raise Invalid("expected domains of e-mail addresses, e.g. example.org,example.com") from cause
+
+
 def boolean(text: str) -> bool:
     if text not in ("true", "false"):
         raise Invalid("expected true or false")

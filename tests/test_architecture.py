@@ -102,6 +102,8 @@ def test_every_route_is_classified(app: Flask) -> None:
         *("/account/security/app", "/account/security/app/remove", "/account/security/events"),
         *("/login/passkey", "/login/mfa/passkey", "/account/security/second-factor"),
         *(f"/account/security/passkeys/{act}" for act in ("add", "options", "rename", "remove")),
+        *("/signup", "/signup/sent", "/signup/finish", "/signup/invitation", "/recover/email"),
+        *("/account/email", "/account/email/change", "/account/email/confirm"),
     }
 
 

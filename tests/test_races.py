@@ -13,17 +13,18 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from sqlalchemy import func, select
+from werkzeug.test import TestResponse
 
-from auth_server.access import roles
-from auth_server.accounts import passkeys, passwords, second_factor, users
+from auth_server.access import invitations, roles
+from auth_server.accounts import addresses, passkeys, passwords, second_factor, users
 from auth_server.clients import client as clients
 from auth_server.database import db
 from auth_server.errors import RefusedInput
-from auth_server.infra import events
+from auth_server.infra import events, once
 from auth_server.keys import jose, keyring
 from auth_server.tokens import ending, models
 from tests.conftest import process_settings
-from tests.support import asserts, authenticator, factories, passkey
+from tests.support import asserts, authenticator, factories, mailbox, passkey
 from tests.support.browser import Browser
 from tests.support.live import Server, command
 from tests.support.rp import answer_of
@@ -386,3 +387,95 @@ def _live_refresh_tokens(app: Flask) -> int:
     return factories.within(
         app, lambda: db.session.scalar(living.where(token.rotated_at.is_(None), family.ended_at.is_(None))) or 0
     )
+
+
+@pytest.mark.parametrize("means", ["link", "code", "invitation"])
+def test_of_concurrent_ends_of_a_sign_up_one_succeeds(make_app: Callable[..., Flask], means: str) -> None:
+    """Ten browsers with one link, one code or one invitation: one account, one session."""
+    app = make_app(signup="open")
+    factories.person(app, roles=["administrator"])
+    first = Browser(app)
+    browsers = [Browser(app) for _ in range(10)]
+    fields = {"name": "Grace", "password": factories.PASSWORD}
+    if means == "invitation":
+        invited = {"group_names": [], "role_names": []}
+        path = factories.within(app, lambda: invitations.invite("grace@example.org", "", **invited))[1]
+    else:
+        asked = first.submit(first.get("/signup"), "/signup", email="grace@example.org", name="Grace")
+        letter = mailbox.last_to(app, "grace@example.org")
+        path = mailbox.link_in(letter)
+    if means == "code":
+        path = asked.headers["Location"]
+        fields = {"decision": "code", "code": mailbox.code_in(letter)}
+    pages = [browser.get(path) for browser in browsers]
+    target = {"link": "/signup/finish", "code": "/signup/sent", "invitation": "/signup/invitation"}[means]
+
+    def send(browser: Browser, page: TestResponse) -> int:
+        status = 503
+        while status == 503:  # the line for hashes was full
+            status = browser.submit(page, target, **fields).status_code
+        return status
+
+    acts = [lambda pair=pair: send(*pair) for pair in zip(browsers, pages, strict=True)]
+    answers = Counter(at_once(*acts))
+    assert answers[303] == 1
+    assert set(answers) <= {303, 400, 401, 409, 429}
+    if means != "code":
+        assert factories.within(app, users.count) == 2
+        assert sum(browser.get("/account").status_code == 200 for browser in browsers) == 1
+
+
+def test_of_different_ways_to_one_address_one_gets_it(make_app: Callable[..., Flask]) -> None:
+    """A sign-up, an invitation and a change of somebody's address, proved at one moment: the unique index decides."""
+    app = make_app(signup="open")
+    factories.person(app, roles=["administrator"])
+    ways: list[tuple[Browser, str, str, dict[str, str]]] = []
+    secret = {"name": "Grace", "password": factories.PASSWORD}
+    stranger = Browser(app)
+    stranger.submit(stranger.get("/signup"), "/signup", email="grace@example.org", name="Grace")
+    ways.append((stranger, mailbox.link_in(mailbox.last_to(app, "grace@example.org")), "/signup/finish", secret))
+    url = factories.within(app, lambda: invitations.invite("grace@example.org", "", group_names=[], role_names=[]))[1]
+    ways.append((Browser(app), url, "/signup/invitation", secret))
+    for name in ("eve", "ben"):
+        factories.person(app, f"{name}@example.org", name)
+        browser = Browser(app)
+        browser.sign_in(f"{name}@example.org")
+        with app.app_context():
+            events.begin(events.Context(actor_kind="job", request_id="test"))
+            user = users.find_by_email(f"{name}@example.org")
+            data = {"email": "grace@example.org", "instead_of": f"{name}@example.org", "opens": True}
+            raw_secret = once.make(addresses.PROOF, user.id if user else "", timedelta(hours=1), data)
+            db.session.commit()
+        ways.append((browser, f"{addresses.PROOF_PATH}?token={raw_secret}", addresses.PROOF_PATH, {}))
+    pages = [browser.get(path) for browser, path, _target, _fields in ways]
+
+    def send(way: tuple[Browser, str, str, dict[str, str]], page: TestResponse) -> int:
+        status = 503
+        while status == 503:
+            status = way[0].submit(page, way[2], **way[3]).status_code
+        return status
+
+    answers = at_once(*[lambda pair=pair: send(*pair) for pair in zip(ways, pages, strict=True)])
+    assert Counter(answers) == {303: 1, 409: 3}
+    emails = factories.within(app, lambda: [user.email for user in users.listing()])
+    assert emails.count("grace@example.org") == 1
+
+
+def test_of_concurrent_confirmations_of_an_address_one_counts(app: Flask, ada: users.User) -> None:
+    """Ten browsers of one person with one link: one change, one letter with the way back; and the same for that."""
+    browsers = [Browser(app) for _ in range(10)]
+    for browser in browsers:
+        browser.sign_in()
+    page = browsers[0].get("/account/email/change")
+    browsers[0].submit(page, "/account/email/change", email="lovelace@example.org")
+    path = mailbox.link_in(mailbox.last_to(app, "lovelace@example.org"))
+    for address, target in (("lovelace@example.org", addresses.PROOF_PATH), ("ada@example.org", addresses.UNDO_PATH)):
+        pages = [browser.get(path) for browser in browsers]
+        pairs = zip(browsers, pages, strict=True)
+        acts = [lambda pair=pair, target=target: pair[0].submit(pair[1], target).status_code for pair in pairs]
+        answers = Counter(at_once(*acts))
+        assert answers == {303: 1, 400: 9}
+        assert factories.within(app, lambda: [user.email for user in users.listing()]) == [address]
+        path = mailbox.link_in(mailbox.last_to(app, "ada@example.org"), addresses.UNDO_PATH)
+    changed = [letter for letter in mailbox.letters(app) if addresses.UNDO_PATH in mailbox.text_of(letter)]
+    assert len(changed) == 1

@@ -26,6 +26,10 @@ _LETTER = "notice"
 SENTENCES: dict[Event, str] = {
     Event.PASSWORD_CHANGED: mark("The password of your account was changed."),
     Event.PASSWORD_RESET: mark("A new password was set for your account. Everybody was signed out of it."),
+    Event.EMAIL_CHANGE_ASKED: mark(
+        "Somebody who is signed in to your account wants to change its e-mail address. Nothing changes until the new "
+        "address is confirmed."
+    ),
     Event.MFA_TURNED_ON: mark("An authenticator app was added to your account."),
     Event.MFA_TURNED_OFF: mark("The second factor of your account was removed."),
     Event.PASSKEY_ADDED: mark("A passkey was added to your account."),
@@ -62,7 +66,7 @@ def not_me_url(user_id: str) -> str:
     return config.current().url(f"{NOT_ME_PATH}?token={raw_secret}")
 
 
-def language_of(person: users.Person) -> str:
+def language_of(person: users.Person | users.User) -> str:
     """Return the language to write to somebody in: the one of the account, otherwise the one spoken now."""
     chosen = person.claims.get("locale")
     return (language.best_of([chosen]) if isinstance(chosen, str) else None) or language.current()

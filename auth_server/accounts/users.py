@@ -123,14 +123,14 @@ def email_key(address: str) -> str:
 
 def create(email: str, name: str, *, verified: bool, claims: Mapping[str, Any] | None = None) -> User:
     """Add a person; raise `RefusedInput` when the address is no address or is taken."""
-    address = _checked_email(email)
+    address = checked_email(email)
     now = clock.now()
     user = User(
         id=str(uuid.uuid4()),
         email=address,
         email_key=email_key(address),
         email_verified=verified,
-        name=_checked_name(name),
+        name=checked_name(name),
         claims=_checked_claims(claims or {}),
         created_at=now,
         updated_at=now,
@@ -148,8 +148,8 @@ def create(email: str, name: str, *, verified: bool, claims: Mapping[str, Any] |
 
 def check_new(email: str, name: str) -> None:
     """Raise `RefusedInput` where `create` would, without writing: before something is consumed that opens the way."""
-    address = _checked_email(email)
-    _checked_name(name)
+    address = checked_email(email)
+    checked_name(name)
     if find_by_email(address):
         raise RefusedInput(_TAKEN, "email")
 
@@ -195,13 +195,13 @@ def change(
 ) -> None:
     """Change what is given; a new address is unverified unless told otherwise. Raises `RefusedInput`."""
     if email is not None and email_key(email) != user.email_key:
-        user.email = _checked_email(email)
+        user.email = checked_email(email)
         user.email_key = email_key(user.email)
         user.email_verified = bool(verified)
     if verified is not None:
         user.email_verified = verified
     if name is not None:
-        user.name = _checked_name(name)
+        user.name = checked_name(name)
     if claims is not None:
         merged = {**user.claims, **_checked_claims(claims)}
         user.claims = {key: value for key, value in merged.items() if value is not None}
@@ -222,6 +222,24 @@ def choose_theme(user: User, theme: str) -> None:
         raise RefusedInput(mark("this look does not exist"), "theme")
     database.execute(update(TABLE).where(TABLE.c.id == user.id).values(theme=theme))
     db.session.expire(user)
+
+
+def move(user: User, address: str) -> bool:
+    """Give the account an address that its owner has proved, in place of the one that it has here.
+
+    False, with nothing of this transaction kept, when the address is taken or the account has another one by now.
+    """
+    values = {"email": address, "email_key": email_key(address), "email_verified": True, "updated_at": clock.now()}
+    condition = (TABLE.c.id == user.id, TABLE.c.email_key == user.email_key)
+    try:
+        moved = database.execute(update(TABLE).where(*condition).values(**values)).rowcount == 1
+    except IntegrityError:
+        moved = False
+    if moved:
+        db.session.expire(user)
+    else:
+        db.session.rollback()
+    return moved
 
 
 def disable(user: User) -> None:
@@ -245,7 +263,8 @@ def remove(user: User) -> None:
     db.session.expunge(user)
 
 
-def _checked_email(address: str) -> str:
+def checked_email(address: str) -> str:
+    """Return the address as it is kept and written to; raise `RefusedInput` for none."""
     text = unicodedata.normalize("NFKC", address.strip())
     try:
         return validate_email(text, check_deliverability=False, globally_deliverable=False).normalized
@@ -253,7 +272,8 @@ def _checked_email(address: str) -> str:
         raise RefusedInput(mark("this is not an e-mail address"), "email") from cause
 
 
-def _checked_name(name: str) -> str:
+def checked_name(name: str) -> str:
+    """Return the name as it is kept; raise `RefusedInput` for one that is too long or has control characters."""
     text = unicodedata.normalize("NFC", name.strip())
     if len(text) > _LONGEST_NAME or any(unicodedata.category(char) == "Cc" for char in text):
         raise RefusedInput(_BAD_NAME, "name", count=_LONGEST_NAME)

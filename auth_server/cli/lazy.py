@@ -12,6 +12,7 @@ NAMES: dict[str, str] = {
     "init": "auth_server.cli.serving",
     "setup-link": "auth_server.cli.serving",
     "users": "auth_server.cli.people",
+    "invitations": "auth_server.cli.invitations",
     "groups": "auth_server.cli.groups",
     "clients": "auth_server.cli.clients",
     "apis": "auth_server.cli.apis",

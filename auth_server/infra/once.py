@@ -144,15 +144,17 @@ def what_became_of(purpose: str, presented: str) -> Ended | None:
     return Ended(row.spent_at is not None, row.spent_at or row.expires_at)
 
 
-def revoke(purpose: str, subject: str) -> None:
-    """End every secret of one purpose and subject."""
-    condition = (_TABLE.c.purpose == purpose, _TABLE.c.subject == subject)
+def revoke(purpose: str, subject: str, *, since: datetime | None = None) -> None:
+    """End every secret of one purpose and subject; with `since`, only those that are no older."""
+    condition = [_TABLE.c.purpose == purpose, _TABLE.c.subject == subject]
+    if since is not None:
+        condition.append(_TABLE.c.created_at >= since)
     database.execute(delete(_TABLE).where(*condition))
 
 
-def live_of(purpose: str, subject: str) -> list[Found]:
-    """Return the live secrets of one purpose and subject, the newest first; what they are is not kept."""
-    condition = _is_unspent(purpose, _TABLE.c.subject == subject)
+def live_of(purpose: str, subject: str | None = None) -> list[Found]:
+    """Return the live secrets of one purpose, and one subject, the newest first; what they are is not kept."""
+    condition = _is_unspent(purpose, *([] if subject is None else [_TABLE.c.subject == subject]))
     rows = database.execute(select(*_WHAT).where(*condition).order_by(_TABLE.c.created_at.desc()))
     return [Found(row.subject, dict(row.data or {}), row.created_at) for row in rows]
 

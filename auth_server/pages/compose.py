@@ -15,6 +15,7 @@ from auth_server import config
 from auth_server.infra import events
 from auth_server.pages.account import setup_account
 from auth_server.pages.delete import setup_delete
+from auth_server.pages.email import setup_email
 from auth_server.pages.export import setup_export
 from auth_server.pages.history import setup_history
 from auth_server.pages.language import setup_language
@@ -25,6 +26,7 @@ from auth_server.pages.recover import setup_recover
 from auth_server.pages.second_factor import setup_second_factor
 from auth_server.pages.security import setup_security
 from auth_server.pages.setup import setup_first_run
+from auth_server.pages.signup import setup_signup
 from auth_server.web import session
 
 _STATIC = Path(__file__).resolve().parent.parent / "static"
@@ -37,10 +39,12 @@ def setup_pages(app: Flask, limiter: Limiter) -> None:
     setup_login(app)
     setup_second_factor(app)
     setup_recover(app)
+    setup_signup(app, limiter)
     setup_account(app)
     setup_profile(app)
     setup_export(app)
     setup_delete(app)
+    setup_email(app)
     setup_security(app)
     setup_passkeys(app)
     setup_history(app)

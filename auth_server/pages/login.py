@@ -15,6 +15,7 @@ from auth_server.infra import events
 from auth_server.oauth import authorization_request, step_up
 from auth_server.oauth.authorization_request import AuthorizationRequest
 from auth_server.pages import second_factor as second_factor_page
+from auth_server.pages import signup
 from auth_server.web import browser, guards, session
 from auth_server.web.i18n import busy_text, wait_text
 from auth_server.web.i18n import gettext as _
@@ -137,7 +138,7 @@ def _form(then: str, waiting: AuthorizationRequest | None, errors: dict[str, str
         app_name=waiting.client.name if waiting else "",
         offer_recovery=status == 429 or (bool(errors) and "failed" in request.form),
         accounts=[{"name": user.name, "email": user.email}] if user and not must_show_again else [],
-        signup_url="",
+        signup_url=signup.link(then),
         passkey=json.dumps(passkey_options()) if ceremony.is_possible() else "",
         passkey_again=PASSKEY_PATH,
     )

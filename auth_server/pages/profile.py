@@ -16,7 +16,6 @@ from auth_server.errors import PageError, RefusedFields, RefusedInput
 from auth_server.infra import language
 from auth_server.tokens import connected
 from auth_server.web import guards
-from auth_server.web.i18n import gettext as _
 
 PATH = "/account/profile"
 _SCOPES = ("profile", "email", "phone", "address")
@@ -39,7 +38,9 @@ def edit() -> Response:
         profile.update(user, request.form)
     except RefusedFields as refusal:
         typed = {name: request.form.get(name, text) for name, text in profile.shown(user).items()}
-        return _form(user, typed, {name: _(problem) for name, problem in refusal.problems.items()}, 422)
+        return _form(
+            user, typed, {name: language.translated(problem) for name, problem in refusal.problems.items()}, 422
+        )
     return redirect(PATH + "?saved=1", 303)  # type: ignore[return-value]
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from auth_server import config, database
 from auth_server.access import consents, roles
-from auth_server.accounts import browsers, pending, second_factor, sessions, users
+from auth_server.accounts import addresses, browsers, pending, second_factor, sessions, users
 from auth_server.clients import client as clients
 from auth_server.clients.client import Client
 from auth_server.infra import clock, once
@@ -18,7 +18,7 @@ from auth_server.tokens import models, revocations, store
 RESET_LINK = "password-reset"
 """Purpose of one-time links that set a password."""
 
-LINKS_OF_A_PERSON = [RESET_LINK]
+LINKS_OF_A_PERSON = [RESET_LINK, addresses.PROOF]
 """Purposes of one-time links that open something and end with everything else of the account."""
 
 _FAMILY: Any = models.Family.__table__
@@ -71,6 +71,16 @@ def password_changed(user_id: str, kept_session: str) -> None:
     _end_families("password_changed", _FAMILY.c.user_id == user_id, _FAMILY.c.session_id != kept_session)
     _forget_what_eases_a_sign_in(user_id)
     record(Event.PASSWORD_CHANGED, subject=user_id)
+
+
+def address_changed(user_id: str) -> None:
+    """The account has another address: links that went to the former one are worth nothing any more."""
+    _end_links(user_id)
+
+
+def address_restored(user_id: str) -> None:
+    """The owner of the former address took a change back: whoever had made it is locked out of everything."""
+    sign_out_everywhere(user_id, "email_change_undone")
 
 
 def factors_changed(user_id: str, kept_session: str) -> None:
@@ -161,10 +171,14 @@ def revoke_access_token(claims: dict[str, Any]) -> None:
 
 def _forget_what_eases_a_sign_in(user_id: str) -> None:
     """End one-time links, trust in browsers, and sign-ins that wait for their second factor."""
-    for purpose in LINKS_OF_A_PERSON:
-        once.revoke(purpose, user_id)
+    _end_links(user_id)
     browsers.forget_trust(user_id, cause="ended")
     pending.end_of_user(user_id)
+
+
+def _end_links(user_id: str) -> None:
+    for purpose in LINKS_OF_A_PERSON:
+        once.revoke(purpose, user_id)
 
 
 def _end_families(cause: str, *conditions: Any) -> list[str]:

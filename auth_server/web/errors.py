@@ -68,7 +68,8 @@ def _page(error: PageError) -> Response:
         app_name=error.app_name,
         details=[(i18n.gettext("Error"), error.code), *error.facts] if error.facts else [],
         action_href=error.restart_url or way_on,
-        action_label=i18n.gettext("Start again") if error.restart_url else i18n.gettext("Go to your account"),
+        action_label=error.restart_label
+        or (i18n.gettext("Start again") if error.restart_url else i18n.gettext("Go to your account")),
         wait_minutes=-(-(error.retry_after_seconds or 0) // 60),
         request_id=events.context().request_id,
         **({"languages": []} if error.status >= 500 else {}),

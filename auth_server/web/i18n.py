@@ -19,7 +19,7 @@ from auth_server.infra import language, moments
 from auth_server.infra.language import gettext, ngettext
 from auth_server.web import browser, surface
 
-__all__ = ["busy_text", "gettext", "moment", "ngettext", "setup_i18n", "wait_text"]
+__all__ = ["busy_text", "gettext", "moment", "ngettext", "pause_text", "setup_i18n", "wait_text"]
 
 COOKIE = "auth_server_language"
 _MOST_WANTED = 5
@@ -90,6 +90,16 @@ def wait_text(seconds: int) -> str:
         number = -(-hours // 24)
         words = ngettext("Wait %(num)s day, then try again.", "Wait %(num)s days, then try again.", number)
     return " ".join((gettext("Too many tries."), words % {"num": number}))
+
+
+def pause_text(seconds: int) -> str:
+    """Say that a mail was just sent, and how long to wait before another one."""
+    if seconds <= 90:
+        words = ngettext("Wait %(num)s second, then ask again.", "Wait %(num)s seconds, then ask again.", seconds)
+        return f"{gettext('A mail was sent a moment ago.')} {words % {'num': seconds}}"
+    minutes = -(-seconds // 60)
+    words = ngettext("Wait %(num)s minute, then ask again.", "Wait %(num)s minutes, then ask again.", minutes)
+    return f"{gettext('Several mails were sent already.')} {words % {'num': minutes}}"
 
 
 def busy_text() -> str:

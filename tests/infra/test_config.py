@@ -15,7 +15,7 @@ from auth_server.values import Rate
 
 SECRET = "0123456789-abcdefghijklmnopqrstuvwxyz"
 FREE_TEXT = {
-    *("INSTANCE_PATH", "REDIS_URL", "CONFIG_FILE", "MAIL_URL", "MAIL_FROM", "SIGNUP_DOMAINS", "METRICS_TOKEN"),
+    *("INSTANCE_PATH", "REDIS_URL", "CONFIG_FILE", "MAIL_URL", "MAIL_FROM", "METRICS_TOKEN"),
     *("CLIENT_ID_METADATA_HOSTS", "OUTBOUND_CA_FILE", "OUTBOUND_ALLOW_HOSTS", "METRICS_BIND", "GEOIP_FILE"),
     "BACKUP_PATH",
 }
@@ -40,6 +40,7 @@ WRONG = {
     "MFA": "perhaps",
     "SIGNUP": "yes",
     "SELF_DELETE": "maybe",
+    "SIGNUP_DOMAINS": "example.org,@example.com",
     "REGISTRATION": "on",
     "CLIENT_ID_METADATA": "maybe",
     "REQUIRE_PAR": "1",
@@ -99,6 +100,15 @@ def test_passwords_may_be_shorter_beside_a_second_factor(tmp_path: Path) -> None
     """NIST SP 800-63B-4 §3.1.1.2; what is said expressly holds."""
     assert read(tmp_path, MFA="required").password_min_length == 8
     assert read(tmp_path, MFA="required", PASSWORD_MIN_LENGTH="12").password_min_length == 12
+
+
+def test_a_sign_up_by_domain_needs_domains(tmp_path: Path) -> None:
+    """Otherwise nobody could open an account, or everybody; domains are kept as they are compared."""
+    (line,) = problems(tmp_path, SIGNUP="domain")
+    assert line.startswith("AUTH_SERVER_SIGNUP_DOMAINS: ")
+    found = read(tmp_path, SIGNUP="domain", SIGNUP_DOMAINS="Example.ORG, bücher.example")
+    assert found.signup_domains == ("example.org", "xn--bcher-kva.example")
+    assert [read(tmp_path, SIGNUP=mode).signup for mode in ("closed", "invite", "open")] == ["closed", "invite", "open"]
 
 
 def test_every_wrong_value_is_reported_at_once(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import re
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
+from urllib.parse import urlsplit
 
 from flask import Flask
 
@@ -22,20 +23,27 @@ def letters(app: Flask, to: str | None = None) -> list[EmailMessage]:
     return [letter for letter in found if to is None or letter["To"] == to]  # type: ignore[misc]
 
 
+def last_to(app: Flask, address: str) -> EmailMessage:
+    """Return the newest message to an address."""
+    return [letter for letter in letters(app) if letter["To"] == address][-1]
+
+
 def text_of(letter: EmailMessage) -> str:
-    part = letter.get_body(("plain",))
-    assert part is not None
-    return str(part.get_content())
+    """Return the plain text of a message."""
+    body = letter.get_body(("plain",))
+    assert body is not None
+    return str(body.get_content())
 
 
-def link_in(letter: EmailMessage, path: str = "/") -> str:
-    """Return the first link to this path of ours."""
-    found = re.search(rf"{re.escape(config.current().issuer + path)}\S*", text_of(letter))
-    assert found, text_of(letter)
-    return found[0]
+def link_in(letter: EmailMessage, marker: str = "token=") -> str:
+    """Return the path of the first link of ours in a message that has this in it."""
+    found = next(url for url in re.findall(r"https?://\S+", text_of(letter)) if marker in url)
+    assert found.startswith(config.current().issuer + "/"), found
+    parts = urlsplit(found)
+    return f"{parts.path}?{parts.query}"
 
 
 def code_in(letter: EmailMessage) -> str:
-    found = re.search(r"\b\d{6}\b", text_of(letter))
-    assert found, text_of(letter)
-    return found[0]
+    """Return the code of six digits in a message."""
+    (found,) = re.findall(r": (\d{6})$", text_of(letter), re.MULTILINE)
+    return str(found)

@@ -37,6 +37,14 @@ FORMS = {
     "/account/delete": {"email": "ada@example.org"},
     "/recover/reset": {"token": "x", "password": "a new long password"},
     "/setup": {"token": "x"},
+    "/signup": {"email": "grace@example.org", "name": "Grace"},
+    "/signup/sent": {"handle": "x", "decision": "code", "code": "000000"},
+    "/signup/finish": {"token": "x", "password": "a new long password"},
+    "/signup/invitation": {"token": "x", "password": "a new long password"},
+    "/account/email": {"decision": "send"},
+    "/account/email/change": {"email": "grace@example.org"},
+    "/account/email/confirm": {"token": "x"},
+    "/recover/email": {"token": "x"},
 }
 """Every form of the pages; `tests/test_architecture.py` knows that none is missing."""
 

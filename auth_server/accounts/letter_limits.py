@@ -1,0 +1,39 @@
+"""How many letters one mailbox gets that a stranger may cause, and how many one network address may cause.
+
+Counted for every address alike, whether somebody has it or not: how often one may ask tells nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from auth_server.accounts import users
+from auth_server.accounts.sign_in import address_bucket
+from auth_server.infra import crypto, limits
+from auth_server.values import Rate
+
+PAUSE = Rate(1, timedelta(seconds=30))
+_AN_HOUR = Rate(5, timedelta(hours=1))
+_FROM_ONE_PLACE = Rate(60, timedelta(hours=1))
+
+
+def reserve(purpose: str, to: str, *, asked_from: str, account: str = "") -> int:
+    """Count one letter; return how many seconds to wait instead, 0 when it may be written.
+
+    `account` is who asks, where that is known. Must be the request's first write.
+    """
+    for key, rate in _limits(purpose, to, asked_from, account):
+        reservation = limits.reserve((key,), rate)
+        if reservation.refused:
+            return reservation.retry_after_seconds
+    return 0
+
+
+def _limits(purpose: str, to: str, asked_from: str, account: str) -> list[tuple[str, Rate]]:
+    mailbox = crypto.digest(users.email_key(to))
+    found = [(f"letter:{purpose}:{mailbox}", PAUSE), (f"letters:{purpose}:{mailbox}", _AN_HOUR)]
+    if account:
+        found += [(f"letter:{purpose}:{account}", PAUSE), (f"letters:{purpose}:{account}", _AN_HOUR)]
+    if asked_from:
+        found.append((f"letters:from:{address_bucket(asked_from)}", _FROM_ONE_PLACE))
+    return found
