@@ -98,6 +98,7 @@ def test_every_route_is_classified(app: Flask) -> None:
         *("/account", "/account/sessions", "/account/apps", "/static/<digest>/<name>"),
         *("/login/mfa", "/account/security", "/account/security/password", "/account/security/codes"),
         *("/account/security/app", "/account/security/app/remove", "/account/security/events"),
+        *("/recover/code", "/recover/not-me", "/recover/account", "/recover/stop", "/account/security/recovery"),
     }
 
 

@@ -60,10 +60,15 @@ def not_me_url(user_id: str) -> str:
     return config.current().url(f"{NOT_ME_PATH}?token={raw_secret}")
 
 
-def language_of(person: users.Person) -> str:
+def language_of(person: users.Person | users.User) -> str:
     """Return the language to write to somebody in: the one of the account, otherwise the one spoken now."""
     chosen = person.claims.get("locale")
     return (language.best_of([chosen]) if isinstance(chosen, str) else None) or language.current()
+
+
+def is_told_otherwise(user_id: str) -> None:
+    """Let the rest of this act be told by a letter of its own, and not by a notice besides."""
+    database.notes().setdefault(_TOLD, set()).add(user_id)
 
 
 def _tell(event: Event, entry: Mapping[str, str], data: Mapping[str, object]) -> None:

@@ -145,8 +145,8 @@ def what_became_of(purpose: str, presented: str) -> Ended | None:
 
 
 def revoke(purpose: str, subject: str) -> None:
-    """End every secret of one purpose and subject."""
-    condition = (_TABLE.c.purpose == purpose, _TABLE.c.subject == subject)
+    """End every live secret of one purpose and subject; of those that are over, it can still be said."""
+    condition = _is_unspent(purpose, _TABLE.c.subject == subject)
     database.execute(delete(_TABLE).where(*condition))
 
 

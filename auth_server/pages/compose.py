@@ -17,6 +17,7 @@ from auth_server.pages.account import setup_account
 from auth_server.pages.history import setup_history
 from auth_server.pages.login import setup_login
 from auth_server.pages.recover import setup_recover
+from auth_server.pages.recovery import pending_recovery, setup_recovery
 from auth_server.pages.second_factor import setup_second_factor
 from auth_server.pages.security import setup_security
 from auth_server.pages.setup import setup_first_run
@@ -30,7 +31,8 @@ def setup_pages(app: Flask, limiter: Limiter) -> None:
     setup_first_run(app)
     setup_login(app)
     setup_second_factor(app)
-    setup_recover(app)
+    setup_recover(app, limiter)
+    setup_recovery(app)
     setup_account(app)
     setup_security(app)
     setup_history(app)
@@ -63,4 +65,5 @@ def _globals() -> dict[str, object]:
         "issuer_host": config.current().issuer_host,
         "request_id": events.context().request_id,
         "current_user": current_user,
+        "pending_recovery": pending_recovery,
     }

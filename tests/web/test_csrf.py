@@ -27,6 +27,12 @@ FORMS = {
     "/account/sessions": {"decision": "end_others"},
     "/account/apps": {"decision": "disconnect_all"},
     "/recover/reset": {"token": "x", "password": "a new long password"},
+    "/recover": {"email": "ben@example.org"},
+    "/recover/code": {"handle": "x", "code": "000000"},
+    "/recover/not-me": {"token": "x"},
+    "/recover/account": {"token": "x", "password": "a new long password"},
+    "/recover/stop": {"token": "x"},
+    "/account/security/recovery": {"decision": "stop"},
     "/setup": {"token": "x"},
 }
 """Every form of the pages; `tests/test_architecture.py` knows that none is missing."""
