@@ -111,6 +111,12 @@ class Settings(WatchSettings):
         "Second factor; `off`: for administrators only; `required`: set up before anything else.",
         "optional",
     )
+    recovery_wait: timedelta = setting(
+        values.duration,
+        timedelta(hours=24),
+        "How long a link of `users recovery-link` waits before it works, at most 30d.",
+        "24h",
+    )
     signup: str = setting(
         values.one_of("closed", "invite", "domain", "open"),
         "closed",
@@ -259,6 +265,8 @@ def _problems_between(settings: Settings) -> list[str]:
         found.append(f"{PREFIX}ACCESS_TOKEN_TTL: expected 30 seconds to 1 hour (example: 15m)")
     if settings.refresh_token_grace > timedelta(minutes=1):
         found.append(f"{PREFIX}REFRESH_TOKEN_GRACE: expected at most 60 seconds (example: 10)")
+    if settings.recovery_wait > timedelta(days=30):
+        found.append(f"{PREFIX}RECOVERY_WAIT: expected at most 30 days (example: 24h)")
     if settings.bcrypt_rounds < 12 and not settings.on_loopback:
         found.append(f"{PREFIX}BCRYPT_ROUNDS: expected 12 or more: fewer are for a loopback issuer only (example: 12)")
     if settings.login_rate_limit is None and not settings.on_loopback:

@@ -72,6 +72,11 @@ def language_of(person: users.Person | users.User) -> str:
     return (language.best_of([chosen]) if isinstance(chosen, str) else None) or language.current()
 
 
+def is_told_otherwise(user_id: str) -> None:
+    """Let the rest of this act be told by a letter of its own, and not by a notice besides."""
+    database.notes().setdefault(_TOLD, set()).add(user_id)
+
+
 def _tell(event: Event, entry: Mapping[str, str], data: Mapping[str, object]) -> None:
     person = users.find_person(entry["subject"]) if entry["subject"] else None
     told = database.notes().setdefault(_TOLD, set())

@@ -14,8 +14,7 @@ from auth_server.accounts import passkeys, passwords, sign_in
 from auth_server.accounts import users as user_rows
 from auth_server.cli.root import confirm, example, in_app, json_option, refuse, say, show, yes_option
 from auth_server.errors import RefusedInput
-from auth_server.pages import recover
-from auth_server.tokens import ending
+from auth_server.tokens import ending, recovery, resetting
 
 _LEAST_TYPED_PASSWORD = 8
 
@@ -76,7 +75,7 @@ def create(
     groups_and_roles(user.id, group_names, role_names)
     answer = view(user)
     if password is None:
-        answer["url"] = recover.make_link(user)
+        answer["url"] = resetting.make_link(user)
         say("Give the person this link; it sets a password, works once and for 30 minutes.")
     else:
         _store_typed(user, password)
@@ -171,13 +170,14 @@ def delete(who: str, yes: bool) -> None:
 
 @users.command("reset-mfa", epilog=example("users reset-mfa ada@example.org"))
 @click.argument("who")
+@click.option("--checked", default="", help="How you made sure who it is; kept in the audit.")
 @yes_option
 @in_app
-def reset_mfa(who: str, yes: bool) -> None:
+def reset_mfa(who: str, checked: str, yes: bool) -> None:
     """Remove the authenticator app, all passkeys and the recovery codes, and end all sessions and tokens."""
     user = find(who)
     confirm(f"Remove the second factor of {user.email} and end all sessions and tokens?", yes)
-    if not ending.reset_second_factor(user.id):
+    if not ending.reset_second_factor(user.id, checked=checked):
         refuse("this person has no second factor")
     say(f"removed the second factor of {user.email}")
     if not passwords.exists(user.id):
@@ -193,8 +193,23 @@ def reset_link(who: str, as_json: bool) -> None:
     user = find(who)
     if user.is_disabled:
         refuse("this account is disabled")
-    url = recover.make_link(user)
+    url = resetting.make_link(user)
     show({"url": url}, as_json, url)
+
+
+@users.command("recovery-link", epilog=example('users recovery-link ada@example.org --checked "passport, at the desk"'))
+@click.argument("who")
+@click.option("--checked", required=True, help="How you made sure who it is; kept in the audit.")
+@json_option
+@in_app
+def recovery_link(who: str, checked: str, as_json: bool) -> None:
+    """Print a link for somebody who lost password and second factor; it waits, and their addresses are told."""
+    try:
+        started = recovery.start(find(who), checked)
+    except RefusedInput as refusal:
+        refuse(refusal.message)
+    say("Give the person this link. Until it works, whoever reads their mail can stop it.")
+    show({"url": started.url, "valid_from": started.valid_from, "expires": started.expires_at}, as_json)
 
 
 def view(user: user_rows.User) -> dict[str, Any]:

@@ -42,6 +42,7 @@ class Event(StrEnum):
     PASSWORD_CHANGED = "password.changed"  # noqa: S105 - an event's name
     MFA_TURNED_ON = "mfa.turned_on"
     MFA_TURNED_OFF = "mfa.turned_off"
+    MFA_RESET = "mfa.reset"
     MFA_FAILED = "mfa.failed"
     MFA_THROTTLED = "mfa.throttled"
     RECOVERY_CODES_MADE = "mfa.recovery_codes_made"
@@ -51,6 +52,12 @@ class Event(StrEnum):
     PASSKEY_REMOVED = "passkey.removed"
     PASSKEY_COUNTER_WENT_BACK = "passkey.counter_went_back"
     RESET_LINK_MADE = "password.reset_link_made"
+    RESET_ASKED = "password.reset_asked"
+    RESET_CODE_FAILED = "password.reset_code_failed"
+    NOT_ME = "account.not_me"
+    RECOVERY_STARTED = "recovery.started"
+    RECOVERY_CANCELLED = "recovery.cancelled"
+    RECOVERY_USED = "recovery.used"
     USER_CREATED = "user.created"
     USER_CHANGED = "user.changed"
     USER_DISABLED = "user.disabled"
@@ -113,6 +120,7 @@ FAILURES = frozenset(
         Event.MFA_FAILED,
         Event.MFA_THROTTLED,
         Event.PASSKEY_COUNTER_WENT_BACK,
+        Event.RESET_CODE_FAILED,
         Event.AUTHORIZATION_REFUSED,
         Event.CODE_REPLAYED,
         Event.TOKEN_REFUSED,

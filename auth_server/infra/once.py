@@ -145,8 +145,11 @@ def what_became_of(purpose: str, presented: str) -> Ended | None:
 
 
 def revoke(purpose: str, subject: str, *, since: datetime | None = None) -> None:
-    """End every secret of one purpose and subject; with `since`, only those that are no older."""
-    condition = [_TABLE.c.purpose == purpose, _TABLE.c.subject == subject]
+    """End every live secret of one purpose and subject; of those that are over, it can still be said.
+
+    With `since`, only those that are no older.
+    """
+    condition = [*_is_unspent(purpose, _TABLE.c.subject == subject)]
     if since is not None:
         condition.append(_TABLE.c.created_at >= since)
     database.execute(delete(_TABLE).where(*condition))

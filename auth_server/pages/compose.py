@@ -23,6 +23,7 @@ from auth_server.pages.login import setup_login
 from auth_server.pages.passkeys import setup_passkeys
 from auth_server.pages.profile import setup_profile
 from auth_server.pages.recover import setup_recover
+from auth_server.pages.recovery import pending_recovery, setup_recovery
 from auth_server.pages.second_factor import setup_second_factor
 from auth_server.pages.security import setup_security
 from auth_server.pages.setup import setup_first_run
@@ -38,7 +39,8 @@ def setup_pages(app: Flask, limiter: Limiter) -> None:
     setup_first_run(app)
     setup_login(app)
     setup_second_factor(app)
-    setup_recover(app)
+    setup_recover(app, limiter)
+    setup_recovery(app)
     setup_signup(app, limiter)
     setup_account(app)
     setup_profile(app)
@@ -80,4 +82,5 @@ def _globals() -> dict[str, object]:
         "current_user": current_user,
         "days_to_enrol": g.get("days_to_enrol"),
         "chosen_theme": session.theme,
+        "pending_recovery": pending_recovery,
     }

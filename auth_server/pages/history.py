@@ -41,7 +41,7 @@ def not_me() -> Response:
         return Response(_confirm_page())
     if decision != "confirm":
         raise PageError("invalid_request", detail="no decision")
-    ending.sign_out_everywhere(here.user_id, "not_me")
+    ending.was_not_me(here.user_id)
     session.end("not_me")
     text = render_template(
         "done.html",
@@ -116,6 +116,13 @@ def _words() -> dict[Event, str]:
         Event.PASSWORD_SET: _("Password set"),
         Event.PASSWORD_RESET: _("Password set by a link, or by an operator"),
         Event.RESET_LINK_MADE: _("Link made that sets a new password"),
+        Event.RESET_ASKED: _("New password asked for by mail"),
+        Event.RESET_CODE_FAILED: _("Wrong code for a new password"),
+        Event.NOT_ME: _("Everything ended, because it wasn't you"),
+        Event.RECOVERY_STARTED: _("Recovery of the account started"),
+        Event.RECOVERY_CANCELLED: _("Recovery of the account stopped"),
+        Event.RECOVERY_USED: _("Account recovered: new password, second factor removed"),
+        Event.MFA_RESET: _("Second factor removed by an operator, or by a recovery"),
         Event.SESSIONS_ENDED: _("Signed out elsewhere, or everywhere"),
         Event.USER_CHANGED: _("Name, address or other details changed"),
         Event.USER_EXPORTED: _("Copy of your data downloaded"),

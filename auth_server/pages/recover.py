@@ -1,78 +1,122 @@
-"""The way back in: a one-time link from an administrator sets a new password and ends everything else."""
+"""A new password for whoever forgot theirs: asked for by mail, and set by the link or the code of the letter."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-
-from flask import Blueprint, Flask, Response, render_template, request
+from flask import Blueprint, Flask, Response, redirect, render_template, request
+from flask_limiter import Limiter
 
 from auth_server import config
-from auth_server.accounts import passwords, sign_in, users
-from auth_server.errors import PageError, RefusedInput
-from auth_server.infra import once
-from auth_server.infra.events import Event, record
-from auth_server.tokens import ending
+from auth_server.errors import RefusedInput
+from auth_server.infra import clock, once
+from auth_server.tokens import ending, resetting
+from auth_server.tokens.resetting import Good, make_link
+from auth_server.web import browser, guards
 from auth_server.web.i18n import gettext as _
+from auth_server.web.i18n import wait_text
+from auth_server.web.limits import limit_created
 
-RESET_PATH = "/recover/reset"
-_LINK_LIFE = timedelta(minutes=30)
+__all__ = ["PATH", "link_over", "make_link", "password_form", "sent_page", "setup_recover"]
+
+PATH = "/recover"
+_CODE_PATH = "/recover/code"
+_LONGEST_SHOWN = 320
 
 
-def setup_recover(app: Flask) -> None:
+def setup_recover(app: Flask, limiter: Limiter) -> None:
+    limited = limit_created(limiter, config.current().create_rate_limit)
     blueprint = Blueprint("recover", __name__)
-    blueprint.add_url_rule("/recover", "recover", recover)
-    blueprint.add_url_rule(RESET_PATH, "reset", reset, methods=["GET", "POST"])
+    blueprint.add_url_rule(PATH, "recover", recover)
+    blueprint.add_url_rule(PATH, "ask", limited(ask), methods=["POST"])
+    blueprint.add_url_rule(_CODE_PATH, "again", lambda: redirect(PATH, 303))
+    blueprint.add_url_rule(_CODE_PATH, "code", limited(code), methods=["POST"])
+    blueprint.add_url_rule(resetting.PATH, "reset", reset, methods=["GET", "POST"])
     app.register_blueprint(blueprint)
 
 
-def make_link(user: users.User) -> str:
-    """Return a one-time link that sets the person's password; it replaces earlier ones."""
-    once.revoke(ending.RESET_LINK, user.id)
-    raw_secret = once.make(ending.RESET_LINK, user.id, _LINK_LIFE)
-    record(Event.RESET_LINK_MADE, subject=user.id)
-    return config.current().url(f"{RESET_PATH}?token={raw_secret}")
-
-
 def recover() -> str:
-    return render_template("recover/recover.html", contact="")
+    return render_template("recover/recover.html", next=_then(), email="", errors={})
+
+
+def ask() -> Response | str:
+    """Answer the same to every address, known or not, and to every further try."""
+    email = request.form.get("email", "").strip()
+    if not email or len(email) > _LONGEST_SHOWN:
+        errors = {"email": _("Type your e-mail address.")}
+        return Response(render_template("recover/recover.html", next=_then(), email="", errors=errors), 422)
+    raw_handle = resetting.ask(
+        email, raw_handle=request.form.get("handle", ""), browser_digest=browser.digest(), then=_then()
+    )
+    return sent_page(email, raw_handle, {})
+
+
+def code() -> Response:
+    """Take the code; the right one leads to the page that sets the password."""
+    email, raw_handle = request.form.get("email", "")[:_LONGEST_SHOWN], request.form.get("handle", "")
+    tried = resetting.by_code(raw_handle, request.form.get("code", ""), browser_digest=browser.digest())
+    if tried.raw_secret:
+        return redirect(f"{resetting.PATH}?token={tried.raw_secret}", 303)  # type: ignore[return-value]
+    if tried.retry_after_seconds:
+        words = _("The link in the mail still works.")
+        errors = {"form": f"{wait_text(tried.retry_after_seconds)} {words}"}
+        response = sent_page(email, raw_handle, errors, 429)
+        response.headers["Retry-After"] = str(tried.retry_after_seconds)
+        return response
+    wrong = _("This code is not right, or no longer good. Look at the newest mail.")
+    return sent_page(email, raw_handle, {"code": wrong}, 401)
 
 
 def reset() -> Response:
     """GET changes nothing; POST sets the password, once."""
     token = request.values.get("token", "")
-    user_id = once.subject_of(ending.RESET_LINK, token)
-    user = users.find(user_id) if user_id else None
-    if user is None or user.is_disabled:
-        raise PageError("flow_expired", detail="unknown or used reset link")
+    good = resetting.find(token, browser_digest=browser.digest())
+    if good is None:
+        return link_over(ending.RESET_LINK, token)
     if request.method != "POST":
-        return _form(token, user, {})
+        return password_form(token, good.person.email, {})
     try:
-        new_password = request.form.get("password", "")
-        passwords.check_rules(new_password, context=(user.email, user.name))
+        is_set = resetting.use(token, good, request.form.get("password", ""))
     except RefusedInput as refusal:
-        return _form(token, user, {"password": refusal.text(_)}, 422)
-    stored = passwords.hash_password(new_password)
-    if once.spend(ending.RESET_LINK, token) is None:
-        raise PageError("flow_expired", detail="the reset link was used meanwhile")
-    passwords.store_hash(user.id, stored)
-    sign_in.forgive(user.email)
-    ending.password_reset(user.id)
-    text = render_template(
-        "done.html",
-        heading=_("Your password is set"),
-        text=_("You are signed out everywhere. Sign in with the new password."),
-        href="/login",
-        label=_("Sign in"),
-    )
-    return Response(text)
+        return password_form(token, good.person.email, {"password": refusal.text(_)}, 422)
+    return _done(good) if is_set else link_over(ending.RESET_LINK, token)
 
 
-def _form(token: str, user: users.User, errors: dict[str, str], status: int = 200) -> Response:
+def sent_page(email: str, raw_handle: str, errors: dict[str, str], status: int = 200) -> Response:
+    """Show the field for the code."""
+    text = render_template("recover/sent.html", email=email, handle=raw_handle, next=_then(), errors=errors)
+    return Response(text, status)
+
+
+def password_form(
+    token: str, email: str, errors: dict[str, str], status: int = 200, *, removes_factor: bool = False
+) -> Response:
+    """Show the form that sets a new password."""
     text = render_template(
         "recover/reset.html",
         token=token,
-        email=user.email,
+        email=email,
         errors=errors,
+        removes_factor=removes_factor,
         min_length=config.current().password_min_length,
     )
     return Response(text, status)
+
+
+def link_over(purpose: str, token: str, *, again: bool = True) -> Response:
+    """Say what became of a link, and how to go on; `again`: a new one can be asked for."""
+    ended = once.what_became_of(purpose, token)
+    heading = _("This link does not work")
+    if ended is not None:
+        when = {"when": ended.at.strftime("%Y-%m-%d %H:%M UTC")}
+        used, expired = _("This link was used on %(when)s"), _("This link expired on %(when)s")
+        heading = (used if ended.was_used else expired) % when
+    return Response(render_template("recover/over.html", heading=heading, again=again, at=clock.now()), 400)
+
+
+def _done(good: Good) -> Response:
+    then = guards.safe_next(good.then, "")
+    text = render_template("recover/done.html", next=then if then != "/account" else "")
+    return Response(text)
+
+
+def _then() -> str:
+    return guards.safe_next(request.values.get("next", ""), "")

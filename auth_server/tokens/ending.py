@@ -18,7 +18,9 @@ from auth_server.tokens import models, revocations, store
 RESET_LINK = "password-reset"
 """Purpose of one-time links that set a password."""
 
-LINKS_OF_A_PERSON = [RESET_LINK, addresses.PROOF]
+RECOVERY_LINK = "account-recovery"
+"""Purpose of one-time links that set a password and take the second factor away."""
+LINKS_OF_A_PERSON = [RESET_LINK, RECOVERY_LINK, addresses.PROOF]
 """Purposes of one-time links that open something and end with everything else of the account."""
 
 _FAMILY: Any = models.Family.__table__
@@ -89,10 +91,20 @@ def factors_changed(user_id: str, kept_session: str) -> None:
     _forget_what_eases_a_sign_in(user_id)
 
 
-def reset_second_factor(user_id: str) -> bool:
-    """An operator takes the second factor away; everything ends. False when there was none."""
+def was_not_me(user_id: str) -> None:
+    """The person says that somebody else was in the account: everything ends."""
+    record(Event.NOT_ME, subject=user_id)
+    sign_out_everywhere(user_id, "not_me")
+
+
+def reset_second_factor(user_id: str, *, checked: str = "") -> bool:
+    """An operator takes the second factor away; everything ends. False when there was none.
+
+    `checked` says how the operator made sure who it is.
+    """
     was_on = second_factor.turn_off(user_id)
     if was_on:
+        record(Event.MFA_RESET, subject=user_id, checked=checked)
         sign_out_everywhere(user_id, "mfa_reset")
     return was_on
 

@@ -29,7 +29,8 @@ def protect(response: Response) -> Response:
     """Add the headers; a view's own Cache-Control stays."""
     headers = response.headers
     headers["X-Content-Type-Options"] = "nosniff"
-    headers["Referrer-Policy"] = "same-origin"
+    # Not `no-referrer`: with it a browser sends its own forms with `Origin: null`.
+    headers["Referrer-Policy"] = "strict-origin" if surface.is_link_page(request.path) else "same-origin"
     if "Cache-Control" not in headers:
         headers["Cache-Control"] = "no-store"
     headers.extend(transport_security(config.current()))

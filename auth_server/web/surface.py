@@ -15,6 +15,9 @@ FLOW_PAGES = (
 )
 """Pages inside a flow that may end at an app: their forms must be able to redirect there."""
 
+LINK_PAGES = ("/recover/", "/setup")
+"""Pages whose address may hold a secret: no referrer may tell it."""
+
 
 def is_for_machines(path: str) -> bool:
     """Tell whether a path answers programs: no session, no cookie, JSON errors."""
@@ -27,3 +30,7 @@ def is_static(path: str) -> bool:
 
 def is_flow_page(path: str) -> bool:
     return path.startswith(FLOW_PAGES)
+
+
+def is_link_page(path: str) -> bool:
+    return path.startswith(LINK_PAGES)

@@ -50,7 +50,7 @@ COMMANDS = commands(root)
 
 def test_the_commands_are_the_contracts() -> None:
     """The command names that this version has, no more and no less."""
-    users = "create list show set disable enable delete reset-mfa reset-link"
+    users = "create list show set disable enable delete reset-mfa reset-link recovery-link"
     clients = "create list show set secrets disable enable delete"
     inner = {"users": users, "groups": "create list delete", "clients": clients, "apis": "create list delete"}
     inner |= {"invitations": "create list revoke", "mail": "test list retry drop"}

@@ -11,8 +11,8 @@ from flask import Flask
 from auth_server.access import invitations
 from auth_server.accounts import addresses, notices, sign_up, users
 from auth_server.infra import once
-from auth_server.pages import recover, setup
-from auth_server.tokens import ending
+from auth_server.pages import setup
+from auth_server.tokens import ending, resetting
 from tests.support import asserts, factories
 from tests.support.browser import Browser
 
@@ -22,7 +22,7 @@ CONSUMERS = {
     invitations.PURPOSE: invitations.PATH,
     addresses.PROOF: addresses.PROOF_PATH,
     addresses.UNDO: addresses.UNDO_PATH,
-    ending.RESET_LINK: recover.RESET_PATH,
+    ending.RESET_LINK: resetting.PATH,
 }
 PURPOSES = [*CONSUMERS, setup.PURPOSE, notices.NOT_ME]
 FIELDS = {"name": "Grace", "password": "a brand new long password", "decision": "confirm"}

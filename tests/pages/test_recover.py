@@ -46,10 +46,12 @@ def stored(app: Flask) -> tuple[object, ...]:
         return (*found, *map(tuple, links))
 
 
-def test_the_page_says_whom_to_ask(browser: Browser) -> None:
-    """No mail is sent yet; nothing can be typed that would tell whether an account exists."""
-    page = asserts.is_page(browser.get("/recover"), "recover")
-    assert "<form" not in page.text.partition("<footer")[0]
+def test_the_page_asks_for_the_address_and_says_whom_to_ask(browser: Browser) -> None:
+    """Without mail there is a way on too; nothing or too much typed is refused."""
+    page = browser.get("/recover")
+    assert "Ask your administrator" in asserts.is_page(page, "recover").text
+    for email in ("", " ", "a" * 400 + "@example.org"):
+        asserts.is_page(browser.submit(page, "/recover", email=email), "recover", 422)
 
 
 def test_looking_at_the_link_changes_nothing(app: Flask, browser: Browser, ben: users.User) -> None:

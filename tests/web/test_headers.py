@@ -93,10 +93,10 @@ def test_pages_cannot_be_framed_and_use_no_devices(signed_in: Browser, path: str
 
 @pytest.mark.parametrize("path", [*ACCOUNT_PAGES, *FLOW_PAGES, *MACHINE_PATHS])
 def test_every_answer_forbids_sniffing_and_foreign_referrers(signed_in: Browser, path: str) -> None:
-    """nosniff, `same-origin`, and nothing about the software."""
+    """nosniff, `same-origin` (only the origin where the address holds a secret), and nothing about the software."""
     headers = signed_in.get(path).headers
     assert headers["X-Content-Type-Options"] == "nosniff"
-    assert headers["Referrer-Policy"] == "same-origin"
+    assert headers["Referrer-Policy"] == ("strict-origin" if path.startswith("/recover/") else "same-origin")
     assert "X-Powered-By" not in headers
 
 
