@@ -97,12 +97,14 @@ def turn_on(user_id: str, presented: str) -> list[str]:
     return _first_codes(user_id, is_first=is_first)
 
 
-def add_passkey(user_id: str, presented: str, *, browser_digest: str, browser_name: str) -> tuple[Passkey, list[str]]:
+def add_passkey(
+    user_id: str, presented: str, *, browser_digest: str, browser_name: str, offered: bool
+) -> tuple[Passkey, list[str]]:
     """Store what the browser has made; return it, with recovery codes as `_first_codes`. Raise `RefusedInput`."""
     new = ceremony.made(ceremony.read(presented), user_id, browser_digest)
     if new is None:
         raise RefusedInput(mark("The passkey could not be taken. Nothing was changed; try again."), "form")
-    is_first = not has_one(user_id)
+    is_first = offered and not has_one(user_id)
     return passkeys.add(user_id, new, browser_name), _first_codes(user_id, is_first=is_first)
 
 
@@ -167,8 +169,8 @@ def _shown_by(user_id: str, presented: str, method: str, browser_digest: str) ->
 
 
 def _first_codes(user_id: str, *, is_first: bool) -> list[str]:
-    """Return new recovery codes, this once, with the first second factor; none later, or where none is asked for."""
-    return new_recovery_codes(user_id) if is_first and config.current().mfa != "off" else []
+    """Return new recovery codes, this once, with the first second factor that is asked for; none later."""
+    return new_recovery_codes(user_id) if is_first else []
 
 
 def _forget_codes_of_nothing(user_id: str) -> None:

@@ -155,6 +155,11 @@ def revoke(purpose: str, subject: str, *, since: datetime | None = None) -> None
     database.execute(delete(_TABLE).where(*condition))
 
 
+def forget(subject: str) -> None:
+    """Delete every secret of a subject, whatever its purpose."""
+    database.execute(delete(_TABLE).where(_TABLE.c.subject == subject))
+
+
 def live_of(purpose: str, subject: str | None = None) -> list[Found]:
     """Return the live secrets of one purpose, and one subject, the newest first; what they are is not kept."""
     condition = _is_unspent(purpose, *([] if subject is None else [_TABLE.c.subject == subject]))

@@ -47,6 +47,7 @@ def add() -> Response:
             user.id,
             request.form.get("credential", ""),
             browser_digest=browser.digest(),
+            offered=assurance.is_offered(user.id),
             browser_name=words.browser(events.context().user_agent),
         )
     except RefusedInput as refusal:

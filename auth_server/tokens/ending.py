@@ -120,6 +120,7 @@ def delete_user(user: users.User) -> None:
     """End everything an account holds, then delete it."""
     roles.keep_an_administrator(user.id)
     sign_out_everywhere(user.id, "user_deleted")
+    once.forget(user.id)
     users.remove(user)
 
 

@@ -14,6 +14,7 @@ from auth_server.access.assurance import Standing
 from auth_server.accounts import users
 from auth_server.database import db
 from auth_server.infra import clock, schema
+from auth_server.web import guards
 from tests.support import asserts, authenticator, factories
 from tests.support.authenticator import SECURITY
 from tests.support.browser import Browser
@@ -108,9 +109,9 @@ def test_after_the_deadline_enrolment_comes_first(
     assert answer_of(rp.walk())["code"]
     in_a_while(7 * DAY)
     for path in ("/account", "/account/apps", SECURITY):
-        assert browser.get(path).headers["Location"].startswith(f"{SECURITY}/app?next=%2Faccount")
+        assert browser.get(path).headers["Location"].startswith(f"{guards.ENROLMENT_PATH}?next=%2Faccount")
     asserts.is_redirect_error(rp.authorize(prompt="none"), "interaction_required")
-    assert rp.authorize().headers["Location"].startswith(f"{SECURITY}/app?next=%2Foauth%2Fauthorize")
+    assert rp.authorize().headers["Location"].startswith(f"{guards.ENROLMENT_PATH}?next=%2Foauth%2Fauthorize")
     assert browser.get(f"{SECURITY}/password").status_code == 200
     asserts.is_page(browser.get("/logout"), "logout")
     login = browser.follow(browser.get("/account"))
@@ -120,7 +121,7 @@ def test_after_the_deadline_enrolment_comes_first(
     asserts.is_page(intro, "account-app")
     assert "Administrators need a second factor. Set one up, then go on." in intro.text
     for path in (f"{SECURITY}/codes", f"{SECURITY}/app/remove"):
-        assert browser.get(path).headers["Location"].startswith(f"{SECURITY}/app?next=")
+        assert browser.get(path).headers["Location"].startswith(f"{guards.ENROLMENT_PATH}?next=")
     form = browser.follow(browser.submit(intro, f"{SECURITY}/app", decision="begin"))
     phone = authenticator.Authenticator(authenticator.key_on(form))
     codes = browser.submit(form, f"{SECURITY}/app", decision="confirm", code=phone.code())
@@ -132,7 +133,7 @@ def test_after_the_deadline_enrolment_comes_first(
 def test_a_changing_form_is_not_taken_either(app: Flask, browser: Browser, in_a_while: Travel) -> None:
     """The form changes nothing until the second factor is there; the same form is taken from others."""
     ben = factories.person(app, "ben@example.org", "Ben")
-    for email, place in ((ben.email, "/account/sessions"), ("ada@example.org", f"{SECURITY}/app?next=")):
+    for email, place in ((ben.email, "/account/sessions"), ("ada@example.org", f"{guards.ENROLMENT_PATH}?next=")):
         own, other = Browser(app), Browser(app)
         for each in (own, other):
             each.sign_in(email=email, remember="1")

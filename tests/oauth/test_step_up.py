@@ -14,6 +14,7 @@ from werkzeug.test import TestResponse
 from auth_server.access import apis
 from auth_server.accounts import users
 from auth_server.clients import client as clients
+from auth_server.web import guards
 from tests.support import asserts, authenticator, factories
 from tests.support.authenticator import SECURITY, Authenticator
 from tests.support.browser import Browser, Page
@@ -275,7 +276,7 @@ def test_the_step_up_page_alone_does_nothing(shop: Shop, in_a_while: Travel) -> 
     place = "/login/step-up?next=/account/apps"
     assert shop.browser.get(place).headers["Location"].startswith("/login?next=%2Flogin%2Fstep-up")
     shop.sign_in()
-    assert shop.browser.get(place).headers["Location"] == f"{SECURITY}/app?next=%2Faccount%2Fapps"
+    assert shop.browser.get(place).headers["Location"] == f"{guards.ENROLMENT_PATH}?next=%2Faccount%2Fapps"
     authenticator.set_up(shop.browser)
     assert shop.browser.get(place).headers["Location"] == "/account/apps"
     assert shop.browser.get("/login/step-up?next=https://evil.example/").headers["Location"] == "/account"

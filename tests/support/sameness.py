@@ -16,6 +16,7 @@ def normalised(response: TestResponse, *own_words: str) -> Seen:
     for word in own_words:
         body = body.replace(word, "TYPED")
     body = re.sub(r'name="csrf_token" value="[^"]+"', "CSRF", body)
+    body = re.sub(r"&#34;challenge&#34;: &#34;[\w-]+&#34;", "CHALLENGE", body)
     body = re.sub(r"<time datetime=.*?</time>", "TIME", body)
     headers = [(name, value) for name, value in response.headers if name not in _CHANGES]
     return response.status_code, body, [(name, re.sub(r"=[\w-]{43};", "=COOKIE;", value)) for name, value in headers]
