@@ -15,7 +15,7 @@ from auth_server.access import groups, roles
 from auth_server.accounts import letters, sign_up, users
 from auth_server.accounts.letters import Letter
 from auth_server.errors import RefusedInput
-from auth_server.infra import clock, language, once
+from auth_server.infra import clock, language, moments, once
 from auth_server.infra.events import Event, record
 from auth_server.infra.language import gettext as _
 
@@ -123,7 +123,7 @@ def _invitation(found: once.Found) -> Invitation:
 @letters.letter(_LETTER)
 def _invited(values: dict[str, Any]) -> Letter:
     host = config.current().issuer_host
-    until = datetime.fromisoformat(values["expires"]).strftime("%Y-%m-%d %H:%M UTC")
+    until = moments.exact(datetime.fromisoformat(values["expires"]))
     return Letter(
         subject=_("You are invited to %(host)s") % {"host": host},
         paragraphs=(_("An administrator invites you to open an account."), _("The link works once.")),

@@ -12,7 +12,7 @@ from typing import Any
 from auth_server import config, database
 from auth_server.accounts import letters, users
 from auth_server.accounts.letters import Letter
-from auth_server.infra import audit, clock, events, language, once
+from auth_server.infra import agents, audit, clock, events, language, moments, once
 from auth_server.infra.events import Event
 from auth_server.infra.language import gettext as _
 from auth_server.infra.language import mark
@@ -40,6 +40,13 @@ SENTENCES: dict[Event, str] = {
         "Something that only one app should hold was used twice. The app's access has ended, and you may have to sign "
         "in to it again."
     ),
+    Event.NEW_DEVICE_SIGN_IN: mark("A browser that was never used for your account before has signed in."),
+    Event.NEW_COUNTRY_SIGN_IN: mark("Somebody signed in to your account from a country for the first time."),
+    Event.IMPOSSIBLE_TRAVEL: mark("Somebody signed in to your account from far away, sooner than anybody travels."),
+    Event.FAMILY_MOVE_REFUSED: mark(
+        "An app was used from two places at once, so its access to your account has ended."
+    ),
+    Event.PASSKEY_COUNTER_WENT_BACK: mark("A passkey of yours that may have been copied was refused."),
 }
 """The events that are told at once, each in one sentence. Several of one act make one letter: the first counts."""
 SELDOM: dict[Event, str] = {
@@ -92,7 +99,7 @@ def tell_of_throttling() -> None:
         event = Event(row.event)
         person = users.find_person(row.subject) if row.subject else None
         if person is not None and not _was_told(person.id, event):
-            _write(person, event, row.address, {})
+            _write(person, event, row.address, dict(row.data or {}))
 
 
 def _write(person: users.Person, event: Event, address: str, data: Mapping[str, object]) -> None:
@@ -101,7 +108,7 @@ def _write(person: users.Person, event: Event, address: str, data: Mapping[str, 
         "url": not_me_url(person.id),
         "at": clock.now().isoformat(timespec="seconds"),
         "address": address,
-        "browser": str(data.get("browser", "")),
+        "browser": str(data.get("browser", "") or agents.describe(events.context().user_agent)),
         "country": str(data.get("country", "")),
         "app": str(data.get("app", "")),
     }
@@ -121,7 +128,7 @@ def _was_told(user_id: str, event: Event) -> bool:
 def _notice(values: dict[str, Any]) -> Letter:
     at = datetime.fromisoformat(values["at"])
     facts = [
-        (_("When"), at.strftime("%Y-%m-%d %H:%M UTC")),
+        (_("When"), moments.exact(at)),
         (_("App"), values["app"]),
         (_("Browser"), values["browser"]),
         (_("Country"), values["country"]),

@@ -92,6 +92,10 @@ def _from_where(data: dict[str, Any]) -> str:
 
 def _words() -> dict[Event, str]:
     """Return the events that a person understands, each in words."""
+    return _of_sign_in() | _of_ways_in() | _of_account() | _of_apps()
+
+
+def _of_sign_in() -> dict[Event, str]:
     return {
         Event.SIGN_IN_SUCCEEDED: _("Signed in"),
         Event.STEPPED_UP: _("Confirmed with the second factor"),
@@ -105,6 +109,13 @@ def _words() -> dict[Event, str]:
         Event.SIGN_IN_THROTTLED: _("Too many wrong passwords"),
         Event.MFA_FAILED: _("Wrong code of the second factor"),
         Event.MFA_THROTTLED: _("Too many wrong codes"),
+        Event.SESSIONS_ENDED: _("Signed out elsewhere, or everywhere"),
+        Event.NOT_ME: _("Everything ended, because it wasn't you"),
+    }
+
+
+def _of_ways_in() -> dict[Event, str]:
+    return {
         Event.MFA_TURNED_ON: _("Authenticator app set up"),
         Event.MFA_TURNED_OFF: _("Authenticator app removed"),
         Event.PASSKEY_ADDED: _("Passkey added"),
@@ -118,12 +129,15 @@ def _words() -> dict[Event, str]:
         Event.RESET_LINK_MADE: _("Link made that sets a new password"),
         Event.RESET_ASKED: _("New password asked for by mail"),
         Event.RESET_CODE_FAILED: _("Wrong code for a new password"),
-        Event.NOT_ME: _("Everything ended, because it wasn't you"),
         Event.RECOVERY_STARTED: _("Recovery of the account started"),
         Event.RECOVERY_CANCELLED: _("Recovery of the account stopped"),
         Event.RECOVERY_USED: _("Account recovered: new password, second factor removed"),
         Event.MFA_RESET: _("Second factor removed by an operator, or by a recovery"),
-        Event.SESSIONS_ENDED: _("Signed out elsewhere, or everywhere"),
+    }
+
+
+def _of_account() -> dict[Event, str]:
+    return {
         Event.USER_CHANGED: _("Name, address or other details changed"),
         Event.USER_EXPORTED: _("Copy of your data downloaded"),
         Event.SIGN_UP_COMPLETED: _("Account created"),
@@ -133,6 +147,11 @@ def _words() -> dict[Event, str]:
         Event.EMAIL_CHANGE_CANCELLED: _("Change of the e-mail address cancelled"),
         Event.EMAIL_CHANGED: _("E-mail address changed"),
         Event.EMAIL_CHANGE_UNDONE: _("Change of the e-mail address taken back by the former address"),
+    }
+
+
+def _of_apps() -> dict[Event, str]:
+    return {
         Event.CONSENT_GRANTED: _("App allowed"),
         Event.APP_DISCONNECTED: _("App disconnected"),
         Event.REFRESH_REUSED: _("A token of an app was used twice, so the app's access ended"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from auth_server.errors import PageError
-from auth_server.infra import once
+from auth_server.infra import moments, once
 from auth_server.web.i18n import gettext as _
 
 
@@ -25,7 +25,7 @@ def over(purpose: str, raw_secret: str, *, way_on: str, label: str, afterwards: 
     else:
         heading = _("This link is too old")
         text = _("It could be used until %(when)s. Nothing was changed. You can have a new one.")
-    when = ended.at.strftime("%Y-%m-%d %H:%M UTC") if ended else ""
+    when = moments.exact(ended.at) if ended else ""
     return PageError(
         "flow_expired", heading=heading, text=text % {"when": when} if ended else text,
         restart_url=way_on, restart_label=label, detail=f"a link that is over ({purpose})",

@@ -7,7 +7,7 @@ from flask_limiter import Limiter
 
 from auth_server import config
 from auth_server.errors import RefusedInput
-from auth_server.infra import clock, once
+from auth_server.infra import clock, moments, once
 from auth_server.tokens import ending, resetting
 from auth_server.tokens.resetting import Good, make_link
 from auth_server.web import browser, guards
@@ -106,7 +106,7 @@ def link_over(purpose: str, token: str, *, again: bool = True) -> Response:
     ended = once.what_became_of(purpose, token)
     heading = _("This link does not work")
     if ended is not None:
-        when = {"when": ended.at.strftime("%Y-%m-%d %H:%M UTC")}
+        when = {"when": moments.exact(ended.at)}
         used, expired = _("This link was used on %(when)s"), _("This link expired on %(when)s")
         heading = (used if ended.was_used else expired) % when
     return Response(render_template("recover/over.html", heading=heading, again=again, at=clock.now()), 400)

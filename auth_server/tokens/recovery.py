@@ -16,7 +16,7 @@ from auth_server.access import roles
 from auth_server.accounts import addresses, letters, notices, passwords, users
 from auth_server.accounts.letters import Letter
 from auth_server.errors import RefusedInput
-from auth_server.infra import clock, once
+from auth_server.infra import clock, moments, once
 from auth_server.infra.events import Event, record
 from auth_server.infra.language import gettext as _
 from auth_server.tokens import ending, resetting
@@ -181,4 +181,4 @@ def _used(values: dict[str, Any]) -> Letter:
 
 
 def _moment(text: str) -> str:
-    return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M UTC")
+    return moments.exact(datetime.fromisoformat(text))

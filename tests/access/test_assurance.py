@@ -118,7 +118,7 @@ def test_after_the_deadline_enrolment_comes_first(
     asserts.is_page(login, "login")  # what adds a factor needs a sign-in of the last ten minutes
     again = browser.submit(login, "/login", email="ada@example.org", password=factories.PASSWORD)
     intro = browser.follow(again)
-    asserts.is_page(intro, "account-app")
+    asserts.is_page(intro, "account-second-factor")
     assert "Administrators need a second factor. Set one up, then go on." in intro.text
     for path in (f"{SECURITY}/codes", f"{SECURITY}/app/remove"):
         assert browser.get(path).headers["Location"].startswith(f"{guards.ENROLMENT_PATH}?next=")

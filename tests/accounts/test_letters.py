@@ -29,6 +29,8 @@ COMMON: dict[str, Any] = {
     "browser": "Firefox on Linux",
     "country": "",
     "app": "",
+    "valid_from": "2026-05-04T14:02:00+00:00",
+    "expires": "2026-05-10T14:02:00+00:00",
 }
 """What letters are written with here; those that need more say it in `MORE`."""
 MORE: dict[str, list[dict[str, Any]]] = {
@@ -69,6 +71,12 @@ def cases() -> list[Any]:
 
 
 @pytest.fixture
+def elsewhere(make_app: Callable[..., Flask]) -> Flask:
+    """Return an application under an address as operators have one."""
+    return make_app(issuer="https://id.example.org")
+
+
+@pytest.fixture
 def in_language() -> Iterator[Callable[[str], None]]:
     stack: list[Any] = []
 
@@ -86,7 +94,7 @@ def written(name: str, more: dict[str, Any]) -> Letter:
 
 
 @pytest.mark.parametrize(("name", "more", "spoken"), cases())
-@pytest.mark.usefixtures("app")
+@pytest.mark.usefixtures("elsewhere")
 def test_a_letter_is_plain_and_safe(name: str, more: dict[str, Any], spoken: str, in_language: Any) -> None:
     """Both forms say the same; nothing is loaded; it names the server and says what to do when unexpected (USR-26)."""
     in_language(spoken)
@@ -102,14 +110,14 @@ def test_a_letter_is_plain_and_safe(name: str, more: dict[str, Any], spoken: str
         assert sentence in text
     assert letter.subject
     assert len(letter.subject) < 100
-    assert letter.unexpected
-    assert "localhost:8421" in text
+    assert letter.unexpected or name == "recovery-started"  # the way out is what it is about
+    assert "id.example.org" in text
     assert "\n\n\n" not in text
     assert f'lang="{spoken}"' in html
 
 
 @pytest.mark.parametrize(("name", "more", "spoken"), cases())
-@pytest.mark.usefixtures("app")
+@pytest.mark.usefixtures("elsewhere")
 def test_letters_are_worded_as_they_were(name: str, more: dict[str, Any], spoken: str, in_language: Any) -> None:
     """A changed wording is seen: AUTH_TEST_LETTERS=1 writes the files anew."""
     in_language(spoken)
@@ -144,7 +152,7 @@ def test_to_nobody_nothing_is_sent_at_the_same_cost(app: Flask) -> None:
     assert factories.within(app, outbox.listing) == []
 
 
-@pytest.mark.usefixtures("app")
+@pytest.mark.usefixtures("elsewhere")
 def test_what_cannot_be_written_is_a_failure_to_see() -> None:
     """An unknown letter, or an address that no header can hold."""
     payload = {"letter": "notice", "to": "ben@example.org\nBcc: x@y", "language": "en"}
@@ -155,7 +163,7 @@ def test_what_cannot_be_written_is_a_failure_to_see() -> None:
         letters.deliver(payload | {"letter": "of-a-newer-version"})
 
 
-@pytest.mark.usefixtures("app")
+@pytest.mark.usefixtures("elsewhere")
 def test_names_cannot_bring_markup(in_language: Any) -> None:
     """What a person or an app calls itself is text in both forms."""
     letter = Letter("Subject", ("Hello <b>&",), facts=(("App", "<script>alert(1)</script>"),))

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import BrowserContext, Page
 
-from tests.e2e.conftest import App, Site, _site, marker, sign_in
+from tests.e2e.conftest import App, Site, make_site, marker, sign_in
 from tests.e2e.test_accessibility import LOOKS, examine, looked_at
 from tests.e2e.test_stories import last_answer
 from tests.support.rp import challenge_of
@@ -27,7 +27,7 @@ PATIENCE_SECONDS = 30
 @pytest.fixture(scope="module")
 def open_site(tmp_path_factory: pytest.TempPathFactory, app_of_others: App) -> Iterator[Site]:
     """Return a server where everybody may open an account, with an administrator and an app."""
-    found = _site(tmp_path_factory.mktemp("open-site"), app_of_others)
+    found = make_site(tmp_path_factory.mktemp("open-site"), app_of_others)
     found.settings["signup"] = "open"
     found.server.start()
     found.command("users", "create", "ada@example.org", "--role", "administrator")

@@ -40,6 +40,7 @@ WRONG = {
     "MFA": "perhaps",
     "SIGNUP": "yes",
     "SELF_DELETE": "maybe",
+    "RECOVERY_WAIT": "31d",
     "SIGNUP_DOMAINS": "example.org,@example.com",
     "REGISTRATION": "on",
     "CLIENT_ID_METADATA": "maybe",

@@ -171,7 +171,7 @@ def test_a_form_of_too_many_fields_is_refused(browser: Browser, path: str, statu
 def test_a_method_that_a_page_does_not_take_is_405(browser: Browser) -> None:
     """With `Allow`, for pages and machine endpoints."""
     token = asserts.is_page(browser.get("/login"), "login").inputs["csrf_token"]
-    response = browser.post("/recover", {"csrf_token": token})
+    response = browser.post("/login/passkey", {"csrf_token": token})
     asserts.is_error_page(response, "invalid_request", 405)
     assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
     response = browser.get("/oauth/token")
