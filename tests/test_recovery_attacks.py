@@ -211,7 +211,7 @@ def test_a_link_of_one_kind_is_unknown_at_every_other_page(make_app: Callable[..
     assert works(app, PASSWORD)
     asserts.is_page(set_password(browser, f"{RECOVERY}?token={links[RECOVERY]}"), "done")
     over = browser.get(f"{RECOVERY}?token={links[RECOVERY]}")
-    assert "This link was used on 2" in asserts.is_error_page(over, "flow_expired").text
+    assert "This link was used on " in asserts.is_error_page(over, "flow_expired").text
 
 
 def test_a_reset_keeps_the_second_factor_and_ends_waiting_sign_ins(

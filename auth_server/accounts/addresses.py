@@ -17,6 +17,7 @@ from auth_server.errors import RefusedInput
 from auth_server.infra import language, once
 from auth_server.infra.events import Event, record
 from auth_server.infra.language import gettext as _
+from auth_server.infra.language import mark
 from auth_server.infra.once import Found
 
 PROOF, UNDO = "email-proof", "email-undo"
@@ -66,7 +67,7 @@ def ask(user: users.User, email: str, *, asked_from: str) -> Asked:
     to = users.checked_email(email)
     is_own = users.email_key(to) == user.email_key
     if is_own and user.email_verified:
-        raise RefusedInput(_("This is the address of your account already."), "email")
+        raise RefusedInput(mark("This is the address of your account already."), "email")
     database.release()
     wait = letter_limits.reserve(PROOF, to, asked_from=asked_from, account=user.id)
     if wait:
@@ -152,7 +153,7 @@ def undo(raw_secret: str) -> users.User | None:
         return None
     user, former = was
     if user.email_key != users.email_key(former) and not users.move(user, former):
-        raise RefusedInput(_("This address belongs to another account by now."), "email")
+        raise RefusedInput(mark("This address belongs to another account by now."), "email")
     once.revoke(UNDO, user.id, since=found.created_at)
     record(Event.EMAIL_CHANGE_UNDONE, subject=user.id)
     return user
@@ -167,7 +168,7 @@ def _settle(user: users.User, found: Found) -> None:
     """The address is proved. The former one, if it was proved too, is told how to take this back."""
     former, address, was_verified = user.email, found.data["email"], user.email_verified
     if not users.move(user, address):
-        raise RefusedInput(_("This address belongs to another account by now."), "email")
+        raise RefusedInput(mark("This address belongs to another account by now."), "email")
     if users.email_key(former) == users.email_key(address):
         record(Event.EMAIL_VERIFIED, subject=user.id)
         return

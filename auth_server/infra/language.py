@@ -66,7 +66,7 @@ def mark(message: str) -> str:
 
 def translated(marked: str) -> str:
     """Translate a text that was marked where it stands."""
-    return gettext(marked)
+    return _catalogue(current()).gettext(marked)
 
 
 def direction(language: str) -> str:

@@ -109,7 +109,7 @@ def test_a_link_works_once_and_says_when(app: Flask, browser: Browser) -> None:
     assert finish(Browser(app), path).status_code == 303
     for response in (browser.get(path), browser.submit(late, FINISH, name="x", password=PASSWORD)):
         page = asserts.is_error_page(response, "flow_expired")
-        assert "It was used on 20" in page.text
+        assert "It was used on " in page.text
         assert 'href="/login"' in page.text
 
 
