@@ -17,6 +17,7 @@ from auth_server.errors import RefusedInput
 from auth_server.infra import language, once
 from auth_server.infra.events import Event, record
 from auth_server.infra.language import gettext as _
+from auth_server.infra.language import mark
 from auth_server.values import mail_domain
 
 PURPOSE = "sign-up"
@@ -113,7 +114,7 @@ def named(name: str) -> str:
     """Return the name of a new account; raise `RefusedInput` when it is missing or no name."""
     found = users.checked_name(name)
     if not found:
-        raise RefusedInput(_("Enter your name, as other people should see it."), "name")
+        raise RefusedInput(mark("Enter your name, as other people should see it."), "name")
     return found
 
 

@@ -82,7 +82,7 @@ def confirm() -> Response:
         if not addresses.confirm(user, token):
             raise _over(addresses.PROOF, token)
     except RefusedInput as refusal:
-        return _page(user, "", {"form": refusal.message}, 409)
+        return _page(user, "", {"form": refusal.text(_)}, 409)
     return _confirmed(user)
 
 
@@ -112,7 +112,7 @@ def _ask(user: users.User, address: str, show: Show) -> Response:
     try:
         asked = addresses.ask(user, address, asked_from=events.context().address)
     except RefusedInput as refusal:
-        return show({refusal.field: _(refusal.message)}, 422)
+        return show({refusal.field: refusal.text(_)}, 422)
     if asked.retry_after_seconds:
         response = show({"form": pause_text(asked.retry_after_seconds)}, 429)
         response.headers["Retry-After"] = str(asked.retry_after_seconds)
@@ -124,7 +124,7 @@ def _take_code(user: users.User, raw_handle: str, show: Show) -> Response:
     try:
         guess = addresses.confirm_by_code(user, raw_handle, request.form.get("code", ""))
     except RefusedInput as refusal:
-        return show({"form": refusal.message}, 409)
+        return show({"form": refusal.text(_)}, 409)
     if guess.retry_after_seconds:
         return show({"code": _("Too many wrong codes. Open the link in the mail, or ask for a new mail.")}, 429)
     if not guess.is_right:
@@ -194,7 +194,7 @@ def _cannot_undo(refusal: RefusedInput) -> Response:
     text = render_template(
         "done.html",
         heading=_("The change cannot be taken back"),
-        text=refusal.message + " " + _("Get back into your account another way, or ask your administrator."),
+        text=refusal.text(_) + " " + _("Get back into your account another way, or ask your administrator."),
         href="/recover",
         label=_("Get back into your account"),
     )

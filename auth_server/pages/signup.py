@@ -102,7 +102,7 @@ def _ask(typed: Applicant, show: Callable[[dict[str, str], int], Response]) -> R
     try:
         asked = sign_up.ask(typed.email, typed.name, typed.then, asked_from=events.context().address)
     except RefusedInput as refusal:
-        return show({refusal.field: _(refusal.message)}, 422)
+        return show({refusal.field: refusal.text(_)}, 422)
     if asked.retry_after_seconds:
         response = show({"form": pause_text(asked.retry_after_seconds)}, 429)
         response.headers["Retry-After"] = str(asked.retry_after_seconds)
@@ -125,7 +125,7 @@ def _finish(way: _Way) -> Response:
         name = sign_up.named(name)
         passwords.check_rules(password, context=(applicant.email, name))
     except RefusedInput as refusal:
-        return _finish_form(way, token, applicant, name, {refusal.field: _(refusal.message)}, 422)
+        return _finish_form(way, token, applicant, name, {refusal.field: refusal.text(_)}, 422)
     stored = passwords.hash_password(password)  # before the link is spent: no transaction is open during the hash
     try:
         user = way.open_account(token, name)
