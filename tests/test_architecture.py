@@ -103,6 +103,7 @@ def test_every_route_is_classified(app: Flask) -> None:
         *("/login/passkey", "/login/mfa/passkey", "/account/security/second-factor"),
         *(f"/account/security/passkeys/{act}" for act in ("add", "options", "rename", "remove")),
         *("/signup", "/signup/sent", "/signup/finish", "/signup/invitation", "/recover/email"),
+        *("/signup/finish/passkey", "/signup/invitation/passkey"),
         *("/account/email", "/account/email/change", "/account/email/confirm"),
         *("/recover/code", "/recover/not-me", "/recover/account", "/recover/stop", "/account/security/recovery"),
     }

@@ -91,7 +91,7 @@ def accept(raw_secret: str, name: str) -> users.User | None:
     if found is None:
         return None
     invited = _invitation(found)
-    user = users.create(invited.email, sign_up.named(name), verified=True)
+    user = users.create(invited.email, sign_up.named(name), verified=True, user_id=sign_up.future_id(raw_secret))
     groups.put(user.id, _known_groups().intersection(invited.groups))
     roles.put(user.id, _known_roles().intersection(invited.roles))
     record(Event.INVITATION_ACCEPTED, subject=user.id)

@@ -63,13 +63,18 @@ def second_factor_options(user_id: str, browser_digest: str) -> dict[str, Any]:
 
 def registration_options(user: users.User, browser_digest: str) -> dict[str, Any]:
     """Return what is asked of the browser to make a passkey: one that it can find by itself, none that is known."""
+    return options_for(user.id, user.email, user.name, browser_digest)
+
+
+def options_for(user_id: str, email: str, name: str, browser_digest: str) -> dict[str, Any]:
+    """Return the same for somebody whose account may be still to come."""
     return {
         "rp": {"id": _rp_id(), "name": config.current().issuer_host},
-        "user": {"id": _encoded(user.id.encode()), "name": user.email, "displayName": user.name or user.email},
-        "challenge": _encoded(challenges.make(challenges.REGISTER, browser_digest, user.id)),
+        "user": {"id": _encoded(user_id.encode()), "name": email, "displayName": name or email},
+        "challenge": _encoded(challenges.make(challenges.REGISTER, browser_digest, user_id)),
         "pubKeyCredParams": [{"type": "public-key", "alg": alg} for alg in _ALGORITHMS],
         "timeout": _timeout(),
-        "excludeCredentials": [_named(passkey) for passkey in passkeys.listing(user.id)],
+        "excludeCredentials": [_named(passkey) for passkey in passkeys.listing(user_id)],
         "authenticatorSelection": {
             "residentKey": "required",
             "requireResidentKey": True,

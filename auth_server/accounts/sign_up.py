@@ -6,6 +6,7 @@ another letter for somebody who has an account, and none where no account may be
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -14,7 +15,7 @@ from auth_server import config, database
 from auth_server.accounts import letter_limits, letters, notices, users
 from auth_server.accounts.letters import NOBODY, Letter
 from auth_server.errors import RefusedInput
-from auth_server.infra import language, once
+from auth_server.infra import crypto, language, once
 from auth_server.infra.events import Event, record
 from auth_server.infra.language import gettext as _
 from auth_server.infra.language import mark
@@ -105,9 +106,17 @@ def open_account(raw_secret: str, name: str) -> users.User | None:
     found = once.spend(PURPOSE, raw_secret)
     if found is None or not found.data["opens"]:
         return None
-    user = users.create(found.data["email"], named(name), verified=True)
+    user = users.create(found.data["email"], named(name), verified=True, user_id=future_id(raw_secret))
     record(Event.SIGN_UP_COMPLETED, subject=user.id)
     return user
+
+
+def future_id(raw_secret: str) -> str:
+    """Return the `sub` of the account that this link will open: a passkey made before must name it.
+
+    It comes from the link's random secret by a keyed digest, so it is as random, and nothing needs to be stored.
+    """
+    return str(uuid.UUID(hex=crypto.tag("sign-up-sub", raw_secret)[:32], version=4))
 
 
 def named(name: str) -> str:

@@ -121,12 +121,17 @@ def email_key(address: str) -> str:
     return unicodedata.normalize("NFKC", address.strip()).casefold().replace("\x00", "\ufffd")
 
 
-def create(email: str, name: str, *, verified: bool, claims: Mapping[str, Any] | None = None) -> User:
-    """Add a person; raise `RefusedInput` when the address is no address or is taken."""
+def create(
+    email: str, name: str, *, verified: bool, claims: Mapping[str, Any] | None = None, user_id: str = ""
+) -> User:
+    """Add a person; raise `RefusedInput` when the address is no address or is taken.
+
+    `user_id` is a random UUID that was promised before, for a passkey that names its person.
+    """
     address = checked_email(email)
     now = clock.now()
     user = User(
-        id=str(uuid.uuid4()),
+        id=user_id or str(uuid.uuid4()),
         email=address,
         email_key=email_key(address),
         email_verified=verified,

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlencode
 
 from flask import Blueprint, Flask, Response, redirect, render_template, request
 from flask_limiter import Limiter
 
 from auth_server import config
-from auth_server.access import invitations
-from auth_server.accounts import letter_limits, passwords, sign_in, sign_up, users
+from auth_server.access import assurance, invitations
+from auth_server.accounts import (
+    ceremony,
+    letter_limits,
+    passkeys,
+    passwords,
+    second_factor,
+    sign_in,
+    sign_up,
+    users,
+)
 from auth_server.accounts.sign_up import Applicant
 from auth_server.errors import PageError, RefusedInput
 from auth_server.infra import events
+from auth_server.infra.language import mark
 from auth_server.oauth import authorization_request
-from auth_server.pages import links
-from auth_server.web import browser, guards, limits, session
+from auth_server.pages import links, security
+from auth_server.web import browser, guards, limits, session, words
 from auth_server.web.i18n import gettext as _
 from auth_server.web.i18n import pause_text
 
@@ -48,6 +60,7 @@ def setup_signup(app: Flask, limiter: Limiter) -> None:
     blueprint.add_url_rule(SENT_PATH, "answer", limited(answer), methods=["POST"])
     for name, way in (("finish", _SIGN_UP), ("invitation", _INVITATION)):
         blueprint.add_url_rule(way.path, name, lambda way=way: _finish(way), methods=["GET", "POST"])
+        blueprint.add_url_rule(f"{way.path}/passkey", f"{name}_passkey", lambda way=way: _passkey_options(way))
     app.register_blueprint(blueprint)
 
 
@@ -120,7 +133,10 @@ def _finish(way: _Way) -> Response:
         return _taken()
     if request.method != "POST":
         return _finish_form(way, token, applicant, applicant.name, {})
-    name, password = request.form.get("name", ""), request.form.get("password", "")
+    name = request.form.get("name", "")
+    if request.form.get("credential"):
+        return _with_passkey(way, token, applicant, name)
+    password = request.form.get("password", "")
     try:
         name = sign_up.named(name)
         passwords.check_rules(password, context=(applicant.email, name))
@@ -135,6 +151,40 @@ def _finish(way: _Way) -> Response:
         raise _over(way, token)
     passwords.store_hash(user.id, stored)
     return _welcome(user, (sign_in.AMR_PASSWORD,), applicant.then)
+
+
+def _with_passkey(way: _Way, token: str, applicant: Applicant, name: str) -> Response:
+    """Open the account with a passkey instead of a password; recovery codes come with it."""
+    try:
+        name = sign_up.named(name)
+        new = ceremony.made(ceremony.read(request.form["credential"]), sign_up.future_id(token), browser.digest())
+        if new is None:
+            raise RefusedInput(mark("The passkey could not be taken. Nothing was changed; try again."), "form")
+    except RefusedInput as refusal:
+        return _finish_form(way, token, applicant, name, {refusal.field: refusal.text(_)}, 422)
+    try:
+        user = way.open_account(token, name)
+    except RefusedInput:
+        return _taken()
+    if user is None:
+        raise _over(way, token)
+    passkeys.add(user.id, new, words.browser(events.context().user_agent))
+    codes = second_factor.new_recovery_codes(user.id) if assurance.is_offered(user.id) else []
+    _welcome(user, sign_in.amr_of(new), applicant.then)
+    return security.show_codes(codes, _reachable(applicant.then))
+
+
+def _passkey_options(way: _Way) -> dict[str, Any]:
+    """Answer what the page that was open for a while asks the browser for; nothing is stored."""
+    token = request.args.get("token", "")
+    applicant = way.find(token)
+    if applicant is None:
+        raise _over(way, token)
+    return _passkey_for(token, applicant)
+
+
+def _passkey_for(token: str, applicant: Applicant) -> dict[str, Any]:
+    return ceremony.options_for(sign_up.future_id(token), applicant.email, applicant.name, browser.digest())
 
 
 def _welcome(user: users.User, amr: tuple[str, ...], then: str) -> Response:
@@ -226,5 +276,7 @@ def _finish_form(
         other_account=other.email if other else "",
         errors=errors,
         min_length=config.current().password_min_length,
+        passkey=json.dumps(_passkey_for(token, applicant)) if ceremony.is_possible() else "",
+        passkey_again=f"{way.path}/passkey?{urlencode({'token': token})}",
     )
     return Response(text, status)

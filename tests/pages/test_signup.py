@@ -18,7 +18,7 @@ from auth_server.database import db
 from auth_server.infra import once
 from auth_server.tokens import ending
 from auth_server.values import Rate
-from tests.support import asserts, factories, mailbox
+from tests.support import asserts, authenticator, factories, mailbox, passkey
 from tests.support.browser import Browser
 from tests.support.factories import PASSWORD
 from tests.support.rp import RelyingParty
@@ -472,3 +472,35 @@ def test_the_secret_is_nowhere_but_in_the_letter(app: Flask, browser: Browser) -
     token = mailbox.link_in(letter).partition("token=")[2]
     assert token not in before
     assert mailbox.code_in(letter) not in str(asserts.rows(app)["one_time_secret"])
+
+
+def test_a_passkey_may_take_the_place_of_the_password(app: Flask, browser: Browser) -> None:
+    """The account is opened with it, recovery codes come along, and it signs in alone; a bad one changes nothing."""
+    asked(browser)
+    link = mailbox.link_in(mailbox.last_to(app, GRACE["email"]))
+    page = asserts.is_page(browser.get(link), "signup-finish")
+    before = people(app)
+    key = passkey.Passkey()
+    wrong = key.create(passkey.options_on(browser.get(link)), origin="https://evil.example")
+    asserts.is_page(browser.post(FINISH, {**page.inputs, "name": "Eve", "credential": wrong}), "signup-finish", 422)
+    assert people(app) == before
+    right = key.create(passkey.options_on(browser.get(link)))
+    shown = browser.post(FINISH, {**page.inputs, "name": "Eve", "credential": right})
+    assert len(authenticator.codes_on(shown)) == 10
+    grace = found(app, GRACE["email"])
+    assert not factories.within(app, lambda: passwords.exists(grace.id))
+    browser.sign_out()
+    assert passkey.sign_in(Browser(app), key).status_code == 303
+
+
+def test_a_passkey_for_one_link_opens_no_other_account(app: Flask, browser: Browser) -> None:
+    """What was made for one address is refused at another's link."""
+    for email in (GRACE["email"], "fay@example.org"):
+        asked(browser, email=email)
+    first, second = (mailbox.link_in(mailbox.last_to(app, email)) for email in (GRACE["email"], "fay@example.org"))
+    key = passkey.Passkey()
+    made = key.create(passkey.options_on(browser.get(first)))
+    page = asserts.is_page(browser.get(second), "signup-finish")
+    asserts.is_page(browser.post(FINISH, {**page.inputs, "name": "Fay", "credential": made}), "signup-finish", 422)
+    own = key.create(passkey.options_on(browser.get(second)))
+    assert browser.post(FINISH, {**page.inputs, "name": "Fay", "credential": own}).status_code == 200
