@@ -18,6 +18,7 @@ from tests.support.authenticator import Authenticator
 pytestmark = [pytest.mark.e2e, pytest.mark.sqlite_only]
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+_kept: set[tuple[str, str]] = set()
 LOOKS = [(scheme, width) for scheme in ("light", "dark") for width in (320, 1280)]
 
 
@@ -27,6 +28,24 @@ def examine(page: Page, expected: str) -> None:
     results = Axe().run(page, options={"runOnly": RULES, "resultTypes": ["violations"]})
     assert results.violations_count == 0, results.generate_report()
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    keep_picture(page, expected)
+
+
+def keep_picture(page: Page, name: str) -> None:
+    """Keep a light, wide and a dark, narrow picture of each page for the docs, when AUTH_TEST_SCREENSHOTS=1 asks."""
+    dark = page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+    width = page.evaluate("window.innerWidth")
+    look = f"{'dark' if dark else 'light'}-{width}"
+    if (
+        os.environ.get("AUTH_TEST_SCREENSHOTS") != "1"
+        or look not in ("light-1280", "dark-320")
+        or (name, look) in _kept
+    ):
+        return
+    _kept.add((name, look))
+    folder = IMAGES / "pages"
+    folder.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=folder / f"{name}-{look}.png", full_page=True)
 
 
 def looked_at(open_browser: Callable[..., BrowserContext], scheme: str, width: int) -> Page:
