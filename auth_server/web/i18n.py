@@ -96,10 +96,10 @@ def pause_text(seconds: int) -> str:
     """Say that a mail was just sent, and how long to wait before another one."""
     if seconds <= 90:
         words = ngettext("Wait %(num)s second, then ask again.", "Wait %(num)s seconds, then ask again.", seconds)
-        return f"{gettext('A mail was sent a moment ago.')} {words % {'num': seconds}}"
+        return " ".join((gettext("A mail was sent a moment ago."), words % {"num": seconds}))
     minutes = -(-seconds // 60)
     words = ngettext("Wait %(num)s minute, then ask again.", "Wait %(num)s minutes, then ask again.", minutes)
-    return f"{gettext('Several mails were sent already.')} {words % {'num': minutes}}"
+    return " ".join((gettext("Several mails were sent already."), words % {"num": minutes}))
 
 
 def busy_text() -> str:

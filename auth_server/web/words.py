@@ -35,5 +35,5 @@ def methods(amr: Iterable[str]) -> str:
         "pop": _("passkey"),
     }
     used = dict.fromkeys(words[method] for method in amr if method in words)
-    text = ", ".join(used)
+    text = ("، " if current_language() == "ar" else ", ").join(used)
     return text[:1].upper() + text[1:]
