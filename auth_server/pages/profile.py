@@ -70,7 +70,7 @@ def _form(user: users.User, values: Mapping[str, str], errors: dict[str, str], s
         saved="saved" in request.args,
         receivers={scope: [app.name for app in apps if scope in app.scopes] for scope in _SCOPES},
         zones=_zones(values["zoneinfo"]),
-        languages=_languages(values["locale"]),
+        offered_languages=_languages(values["locale"]),
         may_delete=config.current().self_delete == "on",
     )
     return Response(text, status)

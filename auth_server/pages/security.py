@@ -45,7 +45,7 @@ def setup_security(app: Flask) -> None:
         "/password", "password", signed_in(change_password, on_the_way=True), methods=["GET", "POST"]
     )
     blueprint.add_url_rule("/second-factor", "enrol", signed_in(enrol, on_the_way=True))
-    blueprint.add_url_rule("/app", "app", fresh(set_up_app, on_the_way=True), methods=["GET", "POST"])
+    blueprint.add_url_rule("/app", "app", fresh(set_up_app, keep=("next",), on_the_way=True), methods=["GET", "POST"])
     blueprint.add_url_rule("/app/remove", "remove_app", fresh(remove_app), methods=["GET", "POST"])
     blueprint.add_url_rule("/codes", "codes", fresh(make_codes), methods=["GET", "POST"])
     app.register_blueprint(blueprint)
