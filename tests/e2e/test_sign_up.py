@@ -29,6 +29,7 @@ def open_site(tmp_path_factory: pytest.TempPathFactory, app_of_others: App) -> I
     """Return a server where everybody may open an account, with an administrator and an app."""
     found = make_site(tmp_path_factory.mktemp("open-site"), app_of_others)
     found.settings["signup"] = "open"
+    found.settings["login_rate_limit"] = "off"
     found.server.start()
     found.command("users", "create", "ada@example.org", "--role", "administrator")
     words = ("clients", "create", "--name", "Acme Notes", "--redirect-uri", app_of_others.address + "/callback")
