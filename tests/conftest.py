@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -203,6 +204,9 @@ def in_a_while() -> Iterator[Callable[[timedelta], None]]:
 
 def _close(app: Flask) -> None:
     batch.flush_all()
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer) and isinstance(getattr(thread.function, "__self__", None), batch.Batch):
+            thread.join()  # a flush that is under way holds a connection, which must not outlive its engine
     with app.app_context():
         db.session.remove()
         for engine in db.engines.values():
