@@ -154,6 +154,15 @@ def site(tmp_path_factory: pytest.TempPathFactory, app_of_others: App) -> Iterat
 
 
 @pytest.fixture
+def own_site(tmp_path: Path, app_of_others: App) -> Iterator[Site]:
+    """Return such a server for one test that needs it as it was furnished, or changes it."""
+    site = make_site(tmp_path, app_of_others)
+    furnish(site)
+    yield site
+    site.server.stop()
+
+
+@pytest.fixture
 def open_browser(chromium: Browser) -> Iterator[Callable[..., BrowserContext]]:
     """Return a maker of browser profiles; at the end, no page may have broken the content security policy."""
     contexts: list[BrowserContext] = []

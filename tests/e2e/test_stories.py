@@ -70,7 +70,9 @@ def test_a_stock_client_signs_a_person_in(site: Site, page: Page) -> None:
         redirect_uri=site.app.address + "/callback",
         code_challenge_method="S256",
     )
-    url, state = client.create_authorization_url(metadata["authorization_endpoint"], code_verifier=VERIFIER, nonce="n")
+    url, state = client.create_authorization_url(
+        metadata["authorization_endpoint"], code_verifier=VERIFIER, nonce="n", prompt="consent"
+    )
     page.goto(url)
     assert "Acme Notes" in page.locator("main").inner_text()
     sign_in(page)
