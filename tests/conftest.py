@@ -3,6 +3,7 @@ PostgreSQL database. Both are copies of one that was migrated once."""
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import threading
@@ -12,9 +13,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import jinja2
+import psycopg
 import pytest
 from flask import Flask
-from sqlalchemy import create_engine, text
+from jinja2.bccache import Bucket
 from sqlalchemy.engine import make_url
 
 from auth_server import config, create_app
@@ -43,6 +46,24 @@ BASE: dict[str, Any] = {
     "endpoint_rate_limit": None,
     "create_rate_limit": None,
 }
+
+
+class TemplateCache(jinja2.BytecodeCache):
+    """Every test has an application of its own; the templates are compiled once for all of them."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        code = self._compiled.get(bucket.key + bucket.checksum)
+        if code is not None:
+            bucket.bytecode_from_string(code)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._compiled[bucket.key + bucket.checksum] = bucket.bytecode_to_string()
+
+
+TEMPLATES = TemplateCache()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -98,6 +119,7 @@ def make_app(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Flask]
             _close(app)
         settings = Settings(**{**BASE, "instance_path": tmp_path, "database_url": database_url, **overrides})
         app = create_app(settings)
+        app.jinja_env.bytecode_cache = TEMPLATES
         for cache in CACHES:
             cache.forget()  # a process looks for changes twice a second; this test must not see the last one's
         app.testing = False  # a crash must become the answer that people get
@@ -216,17 +238,18 @@ def _close(app: Flask) -> None:
 def _new_postgresql_database(purpose: str, copy_of: str | None = None) -> str:
     server = make_url(os.environ["AUTH_TEST_POSTGRESQL_URL"])
     name = f"{purpose}_{uuid.uuid4().hex}"
-    source = f' TEMPLATE "{make_url(copy_of).database}"' if copy_of else ""
-    _administer(f'CREATE DATABASE "{name}"{source}')
+    # copying files is twice as fast as the default, which writes every page to the log
+    source = f' TEMPLATE "{make_url(copy_of).database}" STRATEGY FILE_COPY' if copy_of else ""
+    _administration().execute(f'CREATE DATABASE "{name}"{source}')
     return server.set(database=name).render_as_string(hide_password=False)
 
 
 def _drop_postgresql_database(url: str) -> None:
-    _administer(f'DROP DATABASE "{make_url(url).database}" WITH (FORCE)')
+    _administration().execute(f'DROP DATABASE "{make_url(url).database}" WITH (FORCE)')
 
 
-def _administer(statement: str) -> None:
-    engine = create_engine(os.environ["AUTH_TEST_POSTGRESQL_URL"], isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(statement))
-    engine.dispose()
+@functools.cache
+def _administration() -> psycopg.Connection:
+    """Return this process's own connection for making and dropping databases."""
+    url = make_url(os.environ["AUTH_TEST_POSTGRESQL_URL"]).set(drivername="postgresql")
+    return psycopg.connect(url.render_as_string(hide_password=False), autocommit=True)
