@@ -141,6 +141,9 @@ class Settings(WatchSettings):
     require_par: bool = setting(
         values.boolean, False, "Pushed authorization requests only (not in this version).", "false"
     )
+    dpop_nonce: bool = setting(
+        values.boolean, False, "DPoP proofs must carry a nonce of this server (RFC 9449 §8).", "false"
+    )
     key_rotation_interval: timedelta = setting(values.duration, timedelta(days=90), "Scheduled key rotation.", "90d")
     jwks_max_age: timedelta = setting(values.duration, timedelta(minutes=15), "Cache time of the key set.", "15m")
     status_list_ttl: timedelta = setting(

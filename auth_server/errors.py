@@ -25,6 +25,8 @@ class ProtocolError(Exception):
 
     code = "invalid_request"
     status = 400
+    is_counted = True
+    """It counts against the limits of refused requests."""
 
     def __init__(self, description: str = "", *, detail: str = "", retry_after_seconds: int | None = None) -> None:
         super().__init__(self.code)
@@ -110,6 +112,23 @@ class UnmetAuthenticationRequirements(ProtocolError):
     code = "unmet_authentication_requirements"
 
 
+class InvalidDpopProof(ProtocolError):
+    """RFC 9449 §5; at an API with status 401 (§7.1)."""
+
+    code = "invalid_dpop_proof"
+
+
+class UseDpopNonce(ProtocolError):
+    """RFC 9449 §8: the same request again, with this nonce in its proof."""
+
+    code = "use_dpop_nonce"
+    is_counted = False
+
+    def __init__(self, nonce: str) -> None:
+        super().__init__("the DPoP proof needs the nonce of this answer's DPoP-Nonce header")
+        self.nonce = nonce
+
+
 class RequestNotSupported(ProtocolError):
     code = "request_not_supported"
 
@@ -145,8 +164,11 @@ class InvalidToken(ProtocolError):
         description: str = "the access token is missing, expired, revoked or not for this API",
         *,
         detail: str = "",
+        by_dpop: bool = False,
     ) -> None:
         super().__init__(description, detail=detail)
+        self.by_dpop = by_dpop
+        """It came with the DPoP scheme: so is the challenge (RFC 9449 §7.1)."""
 
 
 class InsufficientScope(ProtocolError):

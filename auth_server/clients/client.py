@@ -85,6 +85,10 @@ class Client:
     is_native: bool
     first_party: bool
     require_pkce: bool
+    dpop_bound: bool
+    """It gets nothing without a DPoP proof (RFC 9449 §5.2)."""
+    rotates: bool
+    """A refresh token is replaced at each use."""
     id_token_claims: str
     id_token_alg: str
     optional_scopes: frozenset[str]
@@ -302,6 +306,8 @@ def _value(
         is_native=details.get("application_type") == "native",
         first_party=details.get("first_party", False),
         require_pkce=is_public or details.get("require_pkce", details.get("profile") != "oidc"),
+        dpop_bound=details.get("dpop_bound_access_tokens", False),
+        rotates=details.get("refresh_token_rotation", True),
         id_token_claims=details.get("id_token_claims", "scopes"),
         id_token_alg=details.get("id_token_signed_response_alg", "RS256"),
         optional_scopes=frozenset(details.get("optional_scopes", "").split()),

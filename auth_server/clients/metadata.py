@@ -63,9 +63,9 @@ def _check_together(values: Mapping[str, Any]) -> None:
         raise InvalidClientMetadata("grant_types: client_credentials needs a client with a secret")
     if is_public and values.get("require_pkce") is False:
         raise InvalidClientMetadata("require_pkce: false is for confidential clients only")
-    if values.get("refresh_token_rotation") is False:
+    if values.get("refresh_token_rotation") is False and (is_public or not values.get("dpop_bound_access_tokens")):
         raise InvalidClientMetadata(
-            "refresh_token_rotation: false needs sender-constrained tokens, not in this version"
+            "refresh_token_rotation: false is for confidential clients with dpop_bound_access_tokens"
         )
 
 
@@ -202,6 +202,7 @@ _FIELDS: dict[str, Callable[[str, Any], Any]] = {
     "require_pkce": _flag,
     "first_party": _flag,
     "refresh_token_rotation": _flag,
+    "dpop_bound_access_tokens": _flag,
     "access_token_ttl": _seconds(30, 3600),
     "refresh_token_ttl": _seconds(60, 366 * 86400),
     "refresh_token_idle_ttl": _seconds(60, 366 * 86400),

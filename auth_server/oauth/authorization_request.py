@@ -47,7 +47,7 @@ _KEPT_FOR_RESTART = timedelta(days=1)
 _PROMPTS = frozenset({"none", "login", "consent", "select_account"})
 _FLOW = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}\Z")
-_FLOW = re.compile(r"[A-Za-z0-9_-]{43}\Z")
+_THUMBPRINT = _CHALLENGE
 _LONGEST_SHOWN = 300
 _MOST_RESOURCES = 20
 
@@ -85,6 +85,7 @@ class AuthorizationRequest:
     resources: tuple[Api, ...]
     nonce: str | None
     code_challenge: str | None
+    dpop_jkt: str | None
     prompts: frozenset[str]
     max_age: timedelta | None
     login_hint: str
@@ -258,6 +259,7 @@ def _rest(
         resources=resources,
         nonce=_one(params, "nonce"),
         code_challenge=_challenge(client, params),
+        dpop_jkt=_dpop_jkt(_one(params, "dpop_jkt")),
         prompts=prompts,
         max_age=_max_age(client, _one(params, "max_age")),
         login_hint=(_one(params, "login_hint") or "")[:320],
@@ -323,6 +325,13 @@ def _challenge(client: Client, params: Params) -> str | None:
     if not _CHALLENGE.match(challenge):
         raise InvalidRequest("code_challenge must be 43 characters of base64url without padding")
     return challenge
+
+
+def _dpop_jkt(thumbprint: str | None) -> str | None:
+    """Return the thumbprint of the key that the code is for (RFC 9449 §10)."""
+    if thumbprint is not None and not _THUMBPRINT.match(thumbprint):
+        raise InvalidRequest("dpop_jkt must be the base64url SHA-256 thumbprint of a key")
+    return thumbprint
 
 
 def _max_age(client: Client, text: str | None) -> timedelta | None:

@@ -178,6 +178,7 @@ def _grant(found: AuthorizationRequest, here: Session) -> Response:
         redirect_uri=found.redirect_uri,
         code_challenge=found.code_challenge,
         nonce=found.nonce,
+        dpop_jkt=found.dpop_jkt,
     )
     record(
         Event.CODE_ISSUED,

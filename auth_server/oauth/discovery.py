@@ -14,7 +14,7 @@ from auth_server.access import apis
 from auth_server.accounts import sign_in
 from auth_server.clients import metadata
 from auth_server.infra import language
-from auth_server.keys import jose, keyring
+from auth_server.keys import dpop, jose, keyring
 from auth_server.oauth import authorization_request, introspection, response, revocation, token, userinfo
 from auth_server.oauth.server import Server
 from auth_server.tokens import claims
@@ -61,6 +61,7 @@ def provider_metadata(server: Server) -> dict[str, Any]:
         "introspection_endpoint_auth_methods_supported": secret_methods,
         "id_token_signing_alg_values_supported": list(jose.ALGORITHMS),
         "code_challenge_methods_supported": ["S256"],
+        "dpop_signing_alg_values_supported": list(dpop.ALGORITHMS),
         "authorization_response_iss_parameter_supported": True,
         "acr_values_supported": list(sign_in.ACR_VALUES),
         "prompt_values_supported": ["none", "login", "consent", "select_account"],

@@ -12,7 +12,7 @@ from auth_server.clients.authentication import Authenticated
 from auth_server.clients.client import Client
 from auth_server.errors import InvalidClient, InvalidRequest
 from auth_server.infra import clock
-from auth_server.keys import access_token
+from auth_server.keys import access_token, confirmation
 from auth_server.oauth.server import Server, TokenRequest
 from auth_server.tokens import checking, claims, store
 from auth_server.web.answers import Answer
@@ -22,9 +22,9 @@ PATH = "/oauth/introspect"
 _INACTIVE = {"active": False}
 _PASSED_ON = (
     *("iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope", "sid"),
-    *("auth_time", "acr", "amr", "roles", "groups"),
+    *("auth_time", "acr", "amr", "roles", "groups", "cnf"),
 )
-"""RFC 7662 §2.2, RFC 9068 §2.2."""
+"""RFC 7662 §2.2, RFC 9068 §2.2, RFC 9449 §6.2."""
 
 
 class IntrospectionEndpoint(TokenEndpoint):  # type: ignore[misc]
@@ -60,7 +60,8 @@ def _of_access_token(caller: Client, presented: str) -> dict[str, Any] | None:
     if not is_meant_for and found["client_id"] != caller.client_id:
         return _INACTIVE
     answer = {"active": True, **{name: found[name] for name in _PASSED_ON if name in found}}
-    return answer | {"token_type": "Bearer"}
+    bound_to = confirmation.of(found)
+    return answer | {"token_type": bound_to.token_type if bound_to else "Bearer"}
 
 
 def _of_refresh_token(caller: Client, presented: str) -> dict[str, Any]:

@@ -1,12 +1,13 @@
-"""The check of access tokens at our own APIs: Authlib's `ResourceProtector` with a validator over `tokens.checking`."""
+"""The check of access tokens at our own APIs: Authlib's `ResourceProtector` with validators over `tokens.checking`."""
 
 from __future__ import annotations
 
 from authlib.oauth2 import OAuth2Error, ResourceProtector
 from authlib.oauth2.rfc6749 import TokenValidator
 
-from auth_server.errors import InsufficientScope, InvalidRequest, InvalidToken
-from auth_server.keys import access_token
+from auth_server.errors import InsufficientScope, InvalidDpopProof, InvalidRequest, InvalidToken, UseDpopNonce
+from auth_server.keys import access_token, confirmation
+from auth_server.oauth import sender
 from auth_server.tokens import checking
 from auth_server.tokens.checking import Live
 from auth_server.web.machines import FORM, Request
@@ -15,9 +16,10 @@ _LONGEST_TOKEN = 16_384
 
 
 class LiveTokenValidator(TokenValidator):  # type: ignore[misc]
-    """Accepts our own live tokens that are meant for one audience."""
+    """Accepts our own live tokens that are meant for one audience, and are bound to no key."""
 
     TOKEN_TYPE = "bearer"  # noqa: S105 - a scheme's name
+    by_dpop = False
 
     def __init__(self, audience: str) -> None:
         super().__init__(realm="oauth")
@@ -26,19 +28,49 @@ class LiveTokenValidator(TokenValidator):  # type: ignore[misc]
     def authenticate_token(self, token_string: str) -> Live:
         found = checking.live(token_string, [self._audience]) if len(token_string) <= _LONGEST_TOKEN else None
         if found is None:
-            raise InvalidToken(detail="unknown, ended or foreign token")
+            raise InvalidToken(detail="unknown, ended or foreign token", by_dpop=self.by_dpop)
         return found
+
+    def check_sender(self, token: Live, presented: str, request: Request) -> None:
+        """Refuse a token that is bound to a key and came without its proof (RFC 9449 §7.2)."""
+        if confirmation.of(token.claims) is not None:
+            raise InvalidToken("the access token is bound to a key: send it as DPoP, with a proof", by_dpop=True)
 
     def validate_token(self, token: Live, scopes: list[str] | None, request: object) -> None:
         if not set(scopes or ()) <= access_token.scopes_of(token.claims):
             raise InsufficientScope(" ".join(scopes or ()))
 
 
+class BoundTokenValidator(LiveTokenValidator):
+    """Accepts tokens with a proof of the key that they are bound to (RFC 9449 §7.1)."""
+
+    TOKEN_TYPE = "dpop"  # noqa: S105 - a scheme's name
+    by_dpop = True
+
+    def check_sender(self, token: Live, presented: str, request: Request) -> None:
+        try:
+            proved = sender.of(request, request.path, access_token=presented)
+            if proved is None:
+                raise InvalidDpopProof("the DPoP header is missing")
+            bound_to = confirmation.of(token.claims)
+            if bound_to is None or bound_to != proved.proof.confirmation:
+                raise InvalidToken(detail="bound to another key, or to none", by_dpop=True)
+            proved.spend()
+        except (InvalidDpopProof, UseDpopNonce) as refusal:
+            refusal.status = 401  # RFC 9449 §7.1
+            raise
+
+
 class Protector(ResourceProtector):  # type: ignore[misc]
     """Header tokens only, and for POST the form (RFC 6750 §2.2); never the query (OAuth 2.1 §5.1)."""
 
+    def __init__(self, audience: str) -> None:
+        super().__init__()
+        self.register_token_validator(LiveTokenValidator(audience))
+        self.register_token_validator(BoundTokenValidator(audience))
+
     def token(self, request: Request, scopes: list[str]) -> Live:
-        """Return the token of this request; raise `InvalidToken` or `InsufficientScope`."""
+        """Return the token of this request; raise `InvalidToken`, `InvalidDpopProof` or `InsufficientScope`."""
         in_form = _tokens_in_form(request)
         if "access_token" in request.query or len(in_form) + (request.authorization is not None) > 1:
             raise InvalidRequest("the access token must come once, in the Authorization header")
@@ -47,6 +79,7 @@ class Protector(ResourceProtector):  # type: ignore[misc]
         except OAuth2Error:
             raise InvalidToken(detail="no bearer token") from None
         token: Live = validator.authenticate_token(presented)
+        validator.check_sender(token, presented, request)
         validator.validate_token(token, scopes, None)
         return token
 

@@ -20,10 +20,12 @@ from auth_server.clients.client import Client
 from auth_server.errors import InvalidClient, InvalidRequest, UnsupportedGrantType
 from auth_server.infra import events
 from auth_server.infra.events import Event, record
+from auth_server.oauth.sender import Sender
 from auth_server.web import answers
 from auth_server.web.answers import Answer
 from auth_server.web.machines import Request
 
+TOKEN_PATH = "/oauth/token"  # noqa: S105 - an address
 LONGEST_VALUE = 8192
 REPEATABLE = frozenset({"resource", "audience"})
 """Parameters that may come more than once (RFC 8707 §2, RFC 8693 §2.1)."""
@@ -42,6 +44,7 @@ class TokenRequest(OAuth2Request):  # type: ignore[misc]
         self.fields = single_values(request.form)
         self.payload = BasicOAuth2Payload(self.fields)
         self.client: Client | None = None
+        self.sender: Sender | None = None
         self.auth_method = None
         self.user = None
         self._scope = None
@@ -49,6 +52,11 @@ class TokenRequest(OAuth2Request):  # type: ignore[misc]
     def values(self, name: str) -> list[str]:
         """Return what was sent under a name that may be repeated, without empty ones."""
         return [value for value in self.sent.get(name, ()) if value]
+
+    @property
+    def jkt(self) -> str | None:
+        """The thumbprint of the key that the sender proved to hold."""
+        return self.sender.jkt if self.sender else None
 
     @property
     def form(self) -> Mapping[str, str]:

@@ -6,7 +6,7 @@ from auth_server import config
 from auth_server.access.policy import USERINFO_PATH
 from auth_server.errors import InvalidToken
 from auth_server.keys import access_token
-from auth_server.oauth.protector import LiveTokenValidator, Protector
+from auth_server.oauth.protector import Protector
 from auth_server.tokens import claims
 from auth_server.web.answers import Answer, as_json
 from auth_server.web.machines import Machines, Request
@@ -15,8 +15,7 @@ PATH = USERINFO_PATH
 
 
 def setup_userinfo(machines: Machines) -> None:
-    protector = Protector()
-    protector.register_token_validator(LiveTokenValidator(config.current().url(PATH)))
+    protector = Protector(config.current().url(PATH))
 
     def userinfo(request: Request) -> Answer:
         token = protector.token(request, ["openid"])

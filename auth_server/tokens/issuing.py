@@ -15,6 +15,7 @@ from auth_server.clients.client import Client
 from auth_server.infra import clock, crypto
 from auth_server.infra.events import Event, record
 from auth_server.keys import jose, keyring
+from auth_server.keys.confirmation import Confirmation
 from auth_server.tokens import claims, opaque
 from auth_server.tokens.store import Family
 
@@ -33,6 +34,8 @@ class Authorization:
     """Uses up the proof, once, and returns the refresh token to answer with; raises when somebody was faster."""
     nonce: str | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+    confirmation: Confirmation | None = None
+    """The key that the access token is bound to."""
 
 
 def issue(authorization: Authorization) -> dict[str, Any]:
@@ -48,7 +51,7 @@ def issue(authorization: Authorization) -> dict[str, Any]:
     access_token = _signed(authorization.target, body_claims) if is_jwt else crypto.new_secret()
     body: dict[str, Any] = {
         "access_token": access_token,
-        "token_type": "Bearer",
+        "token_type": authorization.confirmation.token_type if authorization.confirmation else "Bearer",
         "expires_in": int(life.total_seconds()),
         "scope": " ".join(authorization.scopes),
     }
@@ -105,6 +108,8 @@ def _access_claims(authorization: Authorization, now: datetime, life: timedelta)
         found |= {"sid": family.session_id, "fam": family.id, "auth_time": claims.seconds(family.auth_time)}
         found |= {"acr": family.acr, "amr": list(family.amr)}
         found |= claims.memberships(family.user_id, authorization.scopes)
+    if authorization.confirmation:
+        found |= authorization.confirmation.claim
     return found
 
 

@@ -44,6 +44,8 @@ class AuthorizationCode(Base):
     family_id: Mapped[str] = mapped_column(ForeignKey("family.id", ondelete="CASCADE"), index=True)
     redirect_uri: Mapped[str] = mapped_column(Text)
     code_challenge: Mapped[str | None] = mapped_column(String(43))
+    dpop_jkt: Mapped[str | None] = mapped_column(String(43))
+    """The thumbprint of the key that must redeem it (RFC 9449 §10)."""
     expires_at: Mapped[datetime] = mapped_column(Moment)
     spent_at: Mapped[datetime | None] = mapped_column(Moment)
 
@@ -60,6 +62,8 @@ class RefreshToken(Base):
     successor_sealed: Mapped[str | None] = mapped_column(Text)
     window_ends_at: Mapped[datetime | None] = mapped_column(Moment)
     window_count: Mapped[int] = mapped_column(Integer)
+    jkt: Mapped[str | None] = mapped_column(String(43))
+    """The thumbprint of the key that a public client must refresh with (RFC 9449 §5)."""
     network: Mapped[str] = mapped_column(String(45))
     """Where it was asked for, coarsely; so are the two below."""
     country: Mapped[str] = mapped_column(String(2))

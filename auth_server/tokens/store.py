@@ -35,10 +35,10 @@ _REFRESH: Any = models.RefreshToken.__table__
 
 
 _FAMILY_AND_PERSON = (*_FAMILY.columns, *users.PERSON_COLUMNS)
-_CODE_COLUMNS = [_CODE.c[n] for n in ("digest", "redirect_uri", "code_challenge", "expires_at", "spent_at")]
+_CODE_COLUMNS = [_CODE.c[n] for n in ("digest", "redirect_uri", "code_challenge", "dpop_jkt", "expires_at", "spent_at")]
 _REFRESH_NAMES = (
     *("digest", "created_at", "expires_at", "rotated_at", "successor_sealed", "window_ends_at", "window_count"),
-    *("network", "country", "agent"),
+    *("jkt", "network", "country", "agent"),
 )
 _REFRESH_COLUMNS = [_REFRESH.c[name] for name in _REFRESH_NAMES]
 _FAMILY_FIELDS = len(_FAMILY.columns)
@@ -108,6 +108,7 @@ class Code:
     digest: str
     redirect_uri: str
     code_challenge: str | None
+    dpop_jkt: str | None
     expires_at: datetime
     is_spent: bool
     family: Family
@@ -129,6 +130,7 @@ class Refresh:
     successor_sealed: str | None
     window_ends_at: datetime | None
     window_count: int
+    jkt: str | None
     origin: Origin
     family: Family
     person: Person
@@ -143,6 +145,7 @@ def new_code(
     redirect_uri: str,
     code_challenge: str | None,
     nonce: str | None,
+    dpop_jkt: str | None = None,
 ) -> tuple[str, str]:
     """Begin a family with a code; return the raw code and the family's id."""
     now = clock.now()
@@ -166,6 +169,7 @@ def new_code(
     }
     raw_code = crypto.new_secret()
     code = {"family_id": family_id, "redirect_uri": redirect_uri, "code_challenge": code_challenge}
+    code |= {"dpop_jkt": dpop_jkt}
     database.execute(_INSERT_FAMILY, family)
     database.execute(_INSERT_CODE, {**code, "digest": crypto.digest(raw_code), "expires_at": now + CODE_LIFE})
     return raw_code, family_id
@@ -183,11 +187,12 @@ def find_code(presented: str) -> Code | None:
     row = database.first(_FIND_CODE, {"presented": crypto.digest(presented)})
     if row is None:
         return None
-    digest, redirect_uri, code_challenge, expires_at, spent_at, live_session, *rest = row
+    digest, redirect_uri, code_challenge, dpop_jkt, expires_at, spent_at, live_session, *rest = row
     return Code(
         digest=digest,
         redirect_uri=redirect_uri,
         code_challenge=code_challenge,
+        dpop_jkt=dpop_jkt,
         expires_at=expires_at,
         is_spent=spent_at is not None,
         session_lives=live_session is not None,
@@ -201,10 +206,10 @@ def spend_code(code: Code) -> bool:
     return database.run(_SPEND_CODE, {"which": code.digest, "now": clock.now()}) == 1
 
 
-def new_refresh_token(family: Family, idle_life: timedelta) -> str:
-    """Add the first refresh token of a family and return it."""
+def new_refresh_token(family: Family, idle_life: timedelta, jkt: str | None = None) -> str:
+    """Add the first refresh token of a family and return it; `jkt` is the key that it is bound to, and all after it."""
     raw_token = crypto.new_secret()
-    _insert_refresh_token(family, raw_token, idle_life)
+    _insert_refresh_token(family, raw_token, idle_life, jkt)
     return raw_token
 
 
@@ -213,7 +218,7 @@ def find_refresh_token(presented: str) -> Refresh | None:
     row = database.first(_FIND_REFRESH, {"presented": crypto.digest(presented)})
     if row is None:
         return None
-    digest, created_at, expires_at, rotated_at, successor_sealed, window_ends_at, window_count, *rest = row
+    digest, created_at, expires_at, rotated_at, successor_sealed, window_ends_at, window_count, jkt, *rest = row
     used_from, rest = Origin(*rest[:3]), rest[3:]
     return Refresh(
         digest=digest,
@@ -223,6 +228,7 @@ def find_refresh_token(presented: str) -> Refresh | None:
         successor_sealed=successor_sealed,
         window_ends_at=window_ends_at,
         window_count=window_count,
+        jkt=jkt,
         origin=used_from,
         family=_family(rest[:_FAMILY_FIELDS]),
         person=users.person(rest[_FAMILY_FIELDS:]),
@@ -239,8 +245,19 @@ def rotate(found: Refresh, presented: str, *, idle_life: timedelta, grace: timed
     parameters = {"which": found.digest, "now": clock.now(), "sealed": sealed}
     if database.run(_ROTATE, parameters) != 1:
         return None
-    _insert_refresh_token(found.family, raw_token, idle_life, _window_after(found))
+    _insert_refresh_token(found.family, raw_token, idle_life, found.jkt, _window_after(found))
     return raw_token
+
+
+def prolong(found: Refresh, idle_life: timedelta) -> bool:
+    """Let a refresh token that is not rotated live on, as one just issued would; False when its family ended."""
+    now = clock.now()
+    values = {"expires_at": min(now + idle_life, found.family.expires_at), "created_at": now, **_origin_values()}
+    window_ends_at, window_count = _window_after(found)
+    values |= {"window_ends_at": window_ends_at, "window_count": window_count}
+    lives = select(_FAMILY.c.id).where(_FAMILY.c.id == found.family.id, _FAMILY.c.ended_at.is_(None)).exists()
+    condition = (_REFRESH.c.digest == found.digest, _REFRESH.c.rotated_at.is_(None), lives)
+    return database.execute(update(_REFRESH).where(*condition).values(values)).rowcount == 1
 
 
 def same_successor(found: Refresh, presented: str, grace: timedelta) -> str | None:
@@ -300,7 +317,11 @@ def _is_over() -> Any:
 
 
 def _insert_refresh_token(
-    family: Family, raw_token: str, idle_life: timedelta, window: tuple[datetime | None, int] = (None, 0)
+    family: Family,
+    raw_token: str,
+    idle_life: timedelta,
+    jkt: str | None,
+    window: tuple[datetime | None, int] = (None, 0),
 ) -> None:
     now = clock.now()
     row = {
@@ -312,6 +333,7 @@ def _insert_refresh_token(
         "successor_sealed": None,
         "window_ends_at": window[0],
         "window_count": window[1],
+        "jkt": jkt,
         **_origin_values(),
     }
     database.run(_INSERT_REFRESH, row)

@@ -6,9 +6,17 @@ Machine endpoints return an `Answer`; `web.machines` adds what every such answer
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from auth_server.errors import InsufficientScope, InvalidClient, InvalidToken, ProtocolError
+from auth_server.errors import (
+    InsufficientScope,
+    InvalidClient,
+    InvalidDpopProof,
+    InvalidToken,
+    ProtocolError,
+    UseDpopNonce,
+)
+from auth_server.keys import dpop
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -26,6 +34,8 @@ class Answer:
     status: int
     body: bytes = b""
     headers: Headers = ()
+    is_counted: bool = True
+    """A refusal that counts against the caller's limits."""
 
 
 def as_json(body: object, status: int = 200, headers: Headers = ()) -> Answer:
@@ -40,7 +50,7 @@ def of_status(status: int, headers: Headers = ()) -> Answer:
 
 
 def of_error(error: ProtocolError, *, had_credentials: bool) -> Answer:
-    """Answer a client: the RFC's JSON (RFC 6749 §5.2), and a challenge where it is due.
+    """Answer a client: the RFC's JSON (RFC 6749 §5.2), and challenges where they are due.
 
     `had_credentials`: the request came with an Authorization header; a bare one is told less (RFC 6750 §3).
     """
@@ -50,10 +60,10 @@ def of_error(error: ProtocolError, *, had_credentials: bool) -> Answer:
     headers: Headers = ()
     if error.retry_after_seconds:
         headers += (("Retry-After", str(error.retry_after_seconds)),)
-    challenge = _challenge(error, had_credentials)
-    if challenge:
-        headers += (("WWW-Authenticate", challenge),)
-    return as_json(body, error.status, headers)
+    headers += tuple(("WWW-Authenticate", challenge) for challenge in _challenges(error, had_credentials))
+    if isinstance(error, UseDpopNonce):
+        headers += (("DPoP-Nonce", error.nonce),)
+    return replace(as_json(body, error.status, headers), is_counted=error.is_counted)
 
 
 def unavailable() -> Answer:
@@ -62,14 +72,20 @@ def unavailable() -> Answer:
     return as_json(body, 503, (("Retry-After", str(_RETRY_AFTER_SECONDS)),))
 
 
-def _challenge(error: ProtocolError, had_credentials: bool) -> str | None:
-    """RFC 6750 §3, RFC 9110 §11.6.1."""
+def _challenges(error: ProtocolError, had_credentials: bool) -> tuple[str, ...]:
+    """RFC 6750 §3, RFC 9449 §7.1, RFC 9110 §11.6.1."""
     if isinstance(error, InvalidClient):
-        return 'Basic realm="oauth", charset="UTF-8"' if had_credentials else None
+        return ('Basic realm="oauth", charset="UTF-8"',) if had_credentials else ()
+    if isinstance(error, InvalidToken) and not had_credentials:
+        return 'Bearer realm="oauth"', _DPOP
     if isinstance(error, InvalidToken):
-        if not had_credentials:
-            return 'Bearer realm="oauth"'
-        return f'Bearer realm="oauth", error="{error.code}", error_description="{error.description}"'
+        about = f'error="{error.code}", error_description="{error.description}"'
+        return (f"{_DPOP}, {about}",) if error.by_dpop else (f'Bearer realm="oauth", {about}',)
     if isinstance(error, InsufficientScope):
-        return f'Bearer realm="oauth", error="{error.code}", scope="{error.scope}"'
-    return None
+        return (f'Bearer realm="oauth", error="{error.code}", scope="{error.scope}"',)
+    if isinstance(error, InvalidDpopProof | UseDpopNonce) and error.status == 401:
+        return (f'{_DPOP}, error="{error.code}"',)
+    return ()
+
+
+_DPOP = f'DPoP realm="oauth", algs="{" ".join(dpop.ALGORITHMS)}"'

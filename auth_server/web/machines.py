@@ -158,7 +158,7 @@ class Machines:
             return _wait(wait)
         with endpoint.gate:
             answer = _handle(endpoint.handle, request)
-        if 400 <= answer.status < 500:
+        if 400 <= answer.status < 500 and answer.is_counted:
             self._limit.count(address)
         return answer
 

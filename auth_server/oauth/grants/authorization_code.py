@@ -33,7 +33,7 @@ class AuthorizationCodeGrant(base.TokenGrant):
         if code.is_spent:
             raise _replayed(code)
         try:
-            _check(client, code, request.fields)
+            _check(client, code, request)
         except ProtocolError:
             _spend_in_vain(code)
             raise
@@ -44,18 +44,18 @@ class AuthorizationCodeGrant(base.TokenGrant):
             target=target,
             family=code.family,
             person=code.person,
-            consume=lambda: _redeem(client, code),
+            consume=lambda: _redeem(client, code, request.jkt if client.is_public else None),
             nonce=code.family.nonce,
         )
 
 
-def _redeem(client: Client, code: Code) -> str | None:
+def _redeem(client: Client, code: Code, jkt: str | None) -> str | None:
     """Spend the code, once, and return the family's first refresh token where the client may have one."""
     if not store.spend_code(code):
         raise _replayed(code)
     if not client.may_use("refresh_token"):
         return None
-    return store.new_refresh_token(code.family, client.refresh_token_idle_ttl)
+    return store.new_refresh_token(code.family, client.refresh_token_idle_ttl, jkt)
 
 
 def _spend_in_vain(code: Code) -> None:
@@ -80,16 +80,18 @@ def check_verifier(challenge: str | None, verifier: str | None) -> None:
         raise InvalidGrant("code_verifier does not match")
 
 
-def _check(client: Client, code: Code, fields: Mapping[str, str]) -> None:
-    """Raise `InvalidGrant` or `InvalidRequest`: life, redirect URI, PKCE."""
+def _check(client: Client, code: Code, request: TokenRequest) -> None:
+    """Raise `InvalidGrant` or `InvalidRequest`: life, redirect URI, PKCE, the key that the code is for."""
     if clock.now() >= code.expires_at:
         raise InvalidGrant("the code has expired")
     if code.family.is_ended or not code.session_lives:
         raise InvalidGrant("the authorization has ended", detail="family or session ended before redemption")
     if code.person.is_disabled:
         raise InvalidGrant("the authorization has ended", detail="the person is disabled")
-    _check_redirect_uri(client, code, fields)
-    check_verifier(code.code_challenge, fields.get("code_verifier"))
+    _check_redirect_uri(client, code, request.fields)
+    check_verifier(code.code_challenge, request.fields.get("code_verifier"))
+    if code.dpop_jkt not in (None, request.jkt):
+        raise InvalidGrant("the code is for another DPoP key: dpop_jkt of the authorization request")
 
 
 def _check_redirect_uri(client: Client, code: Code, fields: Mapping[str, str]) -> None:

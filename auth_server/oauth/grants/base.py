@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from authlib.oauth2.rfc6749 import BaseGrant, TokenEndpointMixin
@@ -10,6 +11,7 @@ from auth_server.access import assurance, policy
 from auth_server.access.apis import Api
 from auth_server.clients.client import Client
 from auth_server.errors import (
+    InvalidDpopProof,
     InvalidGrant,
     InvalidRequest,
     InvalidScope,
@@ -19,7 +21,9 @@ from auth_server.errors import (
 )
 from auth_server.infra.events import Event, record
 from auth_server.keys import access_token
-from auth_server.oauth.server import TokenRequest
+from auth_server.oauth import sender
+from auth_server.oauth.sender import Sender
+from auth_server.oauth.server import TOKEN_PATH, TokenRequest
 from auth_server.tokens import issuing
 from auth_server.tokens.issuing import Authorization
 from auth_server.tokens.store import Family
@@ -40,7 +44,8 @@ class TokenGrant(BaseGrant, TokenEndpointMixin):  # type: ignore[misc]
         if not client.may_use(self.GRANT_TYPE):
             raise self._refused(client, UnauthorizedClient("this client is not registered for this grant type"))
         try:
-            self._authorization = self.authorize(client, self.request)
+            self.request.sender = _sender(client, self.request)
+            self._authorization = _bound(self.authorize(client, self.request), self.request.sender)
         except ProtocolError as refusal:
             raise self._refused(client, refusal) from None
 
@@ -56,6 +61,26 @@ class TokenGrant(BaseGrant, TokenEndpointMixin):  # type: ignore[misc]
             Event.TOKEN_REFUSED, client=client.client_id, reason=reason, error=refusal.code, grant_type=self.GRANT_TYPE
         )
         return refusal
+
+
+def _sender(client: Client, request: TokenRequest) -> Sender | None:
+    """Return who proved to hold which key; raise where the client must prove it and did not (RFC 9449 §5)."""
+    found = sender.of(request, TOKEN_PATH)
+    if found is None and client.dpop_bound:
+        raise InvalidDpopProof("this client must send a DPoP proof: it is registered with dpop_bound_access_tokens")
+    return found
+
+
+def _bound(authorization: Authorization, proved: Sender | None) -> Authorization:
+    """Bind what will be issued to the sender's key; the proof is spent with what it is sent for."""
+    if proved is None:
+        return authorization
+
+    def consume() -> str | None:
+        proved.spend()
+        return authorization.consume()
+
+    return replace(authorization, confirmation=proved.proof.confirmation, consume=consume)
 
 
 UNKNOWN = "the code or token is unknown"

@@ -22,6 +22,8 @@ class RefreshTokenGrant(base.TokenGrant):
         found = store.find_refresh_token(presented)
         if found is None or found.family.client_id != client.client_id:
             raise InvalidGrant(base.UNKNOWN, detail="unknown or foreign refresh token")
+        if found.jkt not in (None, request.jkt):
+            raise InvalidGrant("the refresh token is for another DPoP key: send the proof of the key it was given to")
         _check_life(found)
         scopes, target = base.narrowed(client, found.family, request, request.fields.get("scope"))
         wait = store.seconds_until_refresh(found)
@@ -60,10 +62,14 @@ def _accepted_move(client: Client, found: Refresh) -> Move | None:
     return move
 
 
-def _successor(client: Client, found: Refresh, presented: str, move: Move | None) -> str:
-    """Rotate, once, and return the successor."""
+def _successor(client: Client, found: Refresh, presented: str, move: Move | None) -> str | None:
+    """Rotate, once, and return the successor; None where the client keeps the one it has."""
     idle_life, grace = client.refresh_token_idle_ttl, client.refresh_token_grace
     successor = None
+    if not client.rotates and found.rotated_at is None:
+        if not store.prolong(found, idle_life):
+            raise InvalidGrant("the authorization has ended", detail="ended meanwhile")
+        return None
     if found.rotated_at is None:
         successor = store.rotate(found, presented, idle_life=idle_life, grace=grace)
     if successor is None:  # it was rotated before, or somebody was faster: look at what they left

@@ -1,0 +1,39 @@
+"""The key that a token is bound to, `cnf` (RFC 7800 §3.1): whoever presents the token proves that they hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from auth_server.keys import jose
+
+JKT = "jkt"
+"""The thumbprint of a DPoP key (RFC 9449 §6.1)."""
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """The member of `cnf` and its thumbprint."""
+
+    member: str
+    thumbprint: str
+
+    @property
+    def claim(self) -> dict[str, Any]:
+        return {"cnf": {self.member: self.thumbprint}}
+
+    @property
+    def token_type(self) -> str:
+        return "DPoP" if self.member == JKT else "Bearer"
+
+
+def of(claims: Mapping[str, Any]) -> Confirmation | None:
+    """Return what a token is bound to, None for a bearer token; raise `jose.BadToken` for a kind we cannot check."""
+    if "cnf" not in claims:
+        return None
+    found = claims["cnf"]
+    thumbprint = found.get(JKT) if isinstance(found, Mapping) and len(found) == 1 else None
+    if not isinstance(thumbprint, str):
+        raise jose.BadToken("bound in a way that is unknown here")
+    return Confirmation(JKT, thumbprint)
