@@ -153,10 +153,13 @@ class Settings(WatchSettings):
         values.networks, (), "Whose X-Forwarded-* headers are believed.", "127.0.0.1,10.0.0.0/8"
     )
     outbound_ca_file: str = setting(
-        values.text, "", "Extra CA bundle for the server's own requests.", "/etc/ssl/internal.pem"
+        values.ca_file, "", "Extra CA bundle for the server's own requests.", "/etc/ssl/internal.pem"
     )
     outbound_allow_hosts: tuple[str, ...] = setting(
-        values.names, (), "Hosts exempt from the private-address block.", "intranet.example.org"
+        values.hosts,
+        (),
+        "Hosts, with or without port, exempt from the private-address block of the server's own requests.",
+        "intranet.example.org,10.0.0.5:8443",
     )
     metrics_token: str = setting(values.text, "", "Bearer token of /metrics (not in this version).")
     metrics_bind: str = setting(values.text, "", "Own address of /metrics (not in this version).", "127.0.0.1:9464")

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from auth_server import config
 from auth_server.accounts import challenges, letters, notices, pending, sessions
 from auth_server.database import MOST_DELETED, db
-from auth_server.infra import audit, events, limits, once, outbox
+from auth_server.infra import audit, events, limits, once, outbox, seen
 from auth_server.keys import keyring
 from auth_server.oauth import authorization_request
 from auth_server.tokens import opaque, revocations, store
@@ -38,6 +38,7 @@ def run_due() -> bool:
     for prune in (
         limits.prune,
         once.prune,
+        seen.prune,
         outbox.prune,
         sessions.prune,
         pending.prune,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -178,6 +179,24 @@ def networks(text: str) -> tuple[Network, ...]:
 
 def names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def hosts(text: str) -> tuple[str, ...]:
+    """Accept hosts, each with or without a port, in the form in which they are compared: lower case."""
+    found = tuple(name.lower() for name in names(text))
+    if not all(re.fullmatch(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?", name) for name in found):
+        raise Invalid("expected hosts with or without a port, e.g. intranet.example.org,10.0.0.5:8443")
+    return found
+
+
+def ca_file(text: str) -> str:
+    """Accept the path of a file with certificates in PEM form; "" is none."""
+    try:
+        if text:
+            ssl.create_default_context(cafile=text)
+    except OSError as cause:  # `SSLError` is one
+        raise Invalid("expected a readable file with certificates in PEM form") from cause
+    return text
 
 
 def country_file(text: str) -> str:

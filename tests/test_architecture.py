@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -195,6 +196,19 @@ def test_the_only_clock_is_ours() -> None:
         for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.Attribute) and node.attr in ("now", "utcnow", "today"):
                 assert getattr(node.value, "id", "") == "clock", f"{name_of(path)}:{node.lineno}"
+
+
+def test_there_is_one_way_out() -> None:
+    """Nobody but the guarded client makes requests of the server's own (SS-01); `resource_server` runs elsewhere."""
+    found = {
+        name_of(path)
+        for path in MODULES
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in [getattr(node, "module", None) or "", *(alias.name for alias in node.names)]
+        if re.match(r"(httpx2?|httpcore2?|requests|urllib3|aiohttp|urllib\.request|http\.client)(\.|$)", name)
+    }
+    assert found == {"auth_server/infra/guarded.py", "auth_server/resource_server.py"}
 
 
 def test_templates_trust_no_data() -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import event, select
 from auth_server import jobs
 from auth_server.accounts import challenges, pending, users
 from auth_server.database import db
-from auth_server.infra import clock, events
+from auth_server.infra import clock, events, seen
 from auth_server.keys import keyring
 from auth_server.pages import recover
 from auth_server.tokens.models import Family, RefreshToken
@@ -27,7 +27,7 @@ from tests.support.rp import RelyingParty
 Travel = Callable[[timedelta], None]
 TRANSIENT = (
     *("session", "family", "authorization_code", "refresh_token", "opaque_access_token", "revocation"),
-    *("one_time_secret", "authorization_request", "pending_sign_in", "spent_challenge"),
+    *("one_time_secret", "authorization_request", "pending_sign_in", "spent_challenge", "seen"),
 )
 
 
@@ -77,6 +77,7 @@ def test_what_nobody_can_use_any_more_goes(
     factories.within(app, lambda: recover.make_link(users.find(ada.id) or ada))
     factories.within(app, lambda: pending.begin(ada.id, amr=("pwd",), remember=False, browser_digest="x"))
     factories.within(app, lambda: challenges.spend(challenges.make(challenges.SIGN_IN, "x")))
+    factories.within(app, lambda: seen.first_time("jti", "x", clock.now()))
     assert all(dump(app)[name] for name in (*TRANSIENT, "limit_bucket"))
     in_a_while(timedelta(days=31))
     factories.within(app, jobs.run_due)

@@ -21,7 +21,7 @@ from auth_server import config
 from auth_server.accounts import users
 from auth_server.config import Settings
 from auth_server.database import Base, db
-from auth_server.infra import schema
+from auth_server.infra import clock, schema, seen
 from auth_server.pages import recover
 from tests import conftest
 from tests.conftest import BASE, ON_POSTGRESQL, SECRET_KEY
@@ -89,6 +89,7 @@ def populated(app: Flask, rp: RelyingParty) -> Flask:
     Browser(app).sign_in(password="wrong")
     grace = factories.person(app, "hopper@example.org")
     factories.within(app, lambda: recover.make_link(users.find(grace.id) or grace))
+    factories.within(app, lambda: seen.first_time("jti", "x", clock.now()))
     owner = Browser(app)
     owner.sign_in(email="grace@example.org")
     authenticator.set_up(owner)

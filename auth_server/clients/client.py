@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, Connection, ForeignKey, String, bindparam, delete, select, update
+from sqlalchemy import JSON, Boolean, Connection, ForeignKey, String, Text, bindparam, delete, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_server import config, database
@@ -47,6 +47,7 @@ class ClientSecretRow(Base):
     prefix: Mapped[str] = mapped_column(String(8))
     created_at: Mapped[datetime] = mapped_column(Moment)
     last_used_at: Mapped[datetime | None] = mapped_column(Moment)
+    sealed: Mapped[str | None] = mapped_column(Text)
 
 
 _CLIENT: Any = ClientRow.__table__
@@ -67,6 +68,7 @@ class Secret:
     prefix: str
     created_at: datetime
     last_used_at: datetime | None
+    sealed: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -268,6 +270,7 @@ def _insert_secret(client_id: str, digest: str, raw_secret: str | None) -> None:
             prefix=(raw_secret or "")[:6],
             created_at=clock.now(),
             last_used_at=None,
+            sealed=None,
         )
     )
 

@@ -129,6 +129,7 @@ LEFT_OUT: Mapping[str, str] = {
     "revocation": "ids of what has ended, gone within an hour or so",
     "outbox": "letters on their way, sealed, gone when they have arrived",
     "spent_challenge": "digests of what passkeys have answered to, gone after minutes",
+    "seen": "digests of what apps may show once, gone after hours",
     "limit_bucket": "counts of wrong tries under keys that name nobody, gone when their window ends",
     **dict.fromkeys(
         ("api", "client", "client_secret", "group_of_people", "role", "sealed_key", "signing_key", "stamp"),

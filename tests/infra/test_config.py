@@ -16,7 +16,7 @@ from auth_server.values import Rate
 SECRET = "0123456789-abcdefghijklmnopqrstuvwxyz"
 FREE_TEXT = {
     *("INSTANCE_PATH", "REDIS_URL", "CONFIG_FILE", "MAIL_URL", "MAIL_FROM", "METRICS_TOKEN"),
-    *("CLIENT_ID_METADATA_HOSTS", "OUTBOUND_CA_FILE", "OUTBOUND_ALLOW_HOSTS", "METRICS_BIND", "GEOIP_FILE"),
+    *("CLIENT_ID_METADATA_HOSTS", "METRICS_BIND", "GEOIP_FILE"),
     "BACKUP_PATH",
 }
 WRONG = {
@@ -49,6 +49,8 @@ WRONG = {
     "JWKS_MAX_AGE": "15 minutes",
     "STATUS_LIST_TTL": "x",
     "TRUSTED_PROXIES": "10.0.0.0/99",
+    "OUTBOUND_CA_FILE": "/nowhere/ca.pem",
+    "OUTBOUND_ALLOW_HOSTS": "https://intranet.example.org",
     "LOG_LEVEL": "loud",
     "LOG_FORMAT": "xml",
     "AUDIT_RETENTION": "1y",
