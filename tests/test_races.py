@@ -26,8 +26,9 @@ from auth_server.tokens import ending, models
 from tests.conftest import process_settings
 from tests.support import asserts, authenticator, factories, mailbox, passkey
 from tests.support.browser import Browser
+from tests.support.dpop import DpopKey
 from tests.support.live import Server, command
-from tests.support.rp import answer_of
+from tests.support.rp import answer_of, basic
 from tests.support.site import Site, at_once, open_site
 
 ROUNDS = 20
@@ -147,6 +148,18 @@ def test_of_concurrent_redemptions_of_a_code_one_succeeds(make_site: Callable[..
     assert not site.lives(winner)
     assert len(asserts.events_of(site.app, "code.replayed")) == count - 1
     assert site.lives(untouched)
+
+
+def test_of_concurrent_uses_of_a_proof_one_succeeds(make_site: Callable[..., Site]) -> None:
+    """One DPoP proof, ten times at once with one token: one answer, nine refusals (RFC 9449 §11.1)."""
+    site, key = make_site(), DpopKey()
+    headers = basic(site.rp.client.client_id, site.rp.secret) | {"DPoP": key.proof()}
+    fields = {"grant_type": "authorization_code", "code": site.rp.code(email="ben@example.org")}
+    token = site.post(0, "/oauth/token", fields | {"code_verifier": site.rp.verifier}, headers).body["access_token"]
+    proof = key.proof("/oauth/userinfo", access_token=token)
+    shown = {"Authorization": f"DPoP {token}", "DPoP": proof}
+    answers = at_once(*(lambda way=way: site.post(way, "/oauth/userinfo", {}, shown) for way in range(10)))
+    assert sorted(answer.verdict for answer in answers) == [(200, "")] + [(401, "invalid_dpop_proof")] * 9
 
 
 @pytest.mark.parametrize("count", [2, 10])

@@ -45,6 +45,7 @@ WRONG = {
     "REGISTRATION": "on",
     "CLIENT_ID_METADATA": "maybe",
     "REQUIRE_PAR": "1",
+    "DPOP_NONCE": "yes",
     "KEY_ROTATION_INTERVAL": "quarterly",
     "JWKS_MAX_AGE": "15 minutes",
     "STATUS_LIST_TTL": "x",
