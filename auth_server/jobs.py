@@ -19,7 +19,7 @@ from auth_server.database import MOST_DELETED, db
 from auth_server.infra import audit, events, limits, once, outbox, seen
 from auth_server.keys import keyring
 from auth_server.oauth import authorization_request
-from auth_server.tokens import opaque, revocations, store
+from auth_server.tokens import backchannel, opaque, revocations, store
 from auth_server.values import Rate
 
 log = logging.getLogger("auth_server.jobs")
@@ -73,7 +73,7 @@ def start(app: Flask) -> threading.Event:
 
 def deliver_due() -> int:
     """Deliver what waits in the outbox and is due; return how many arrived."""
-    return outbox.deliver_due({letters.MAIL: letters.deliver})
+    return outbox.deliver_due({letters.MAIL: letters.deliver, backchannel.KIND: backchannel.deliver})
 
 
 def _loop(app: Flask, stopped: threading.Event) -> None:

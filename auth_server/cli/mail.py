@@ -47,6 +47,7 @@ def list_waiting(as_json: bool) -> None:
     rows = [
         {
             "id": row.id,
+            "kind": row.kind,
             "about": row.about,
             "created": row.created_at,
             "tries": row.tries,

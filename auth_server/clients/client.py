@@ -78,6 +78,8 @@ class Client:
     client_id: str
     name: str
     redirect_uris: tuple[str, ...]
+    post_logout_redirect_uris: tuple[str, ...]
+    backchannel_logout_uri: str
     grant_types: frozenset[str]
     scopes: tuple[str, ...]
     auth_method: str | None
@@ -301,6 +303,8 @@ def _value(
         client_id=client_id,
         name=details.get("client_name") or client_id,
         redirect_uris=tuple(details.get("redirect_uris", ())),
+        post_logout_redirect_uris=tuple(details.get("post_logout_redirect_uris", ())),
+        backchannel_logout_uri=details.get("backchannel_logout_uri", ""),
         grant_types=frozenset(details.get("grant_types", ())),
         scopes=tuple(details.get("scope", "").split()),
         auth_method=details.get("token_endpoint_auth_method"),

@@ -34,6 +34,7 @@ class Event(StrEnum):
     SIGN_OUT = "sign_out"
     BROWSER_TRUSTED = "browser.trusted"
     BROWSER_TRUST_ENDED = "browser.trust_ended"
+    APP_TOLD = "sign_out.app_told"
     SESSION_MOVED = "session.moved"
     SESSION_ENDED = "session.ended"
     SESSIONS_ENDED = "sessions.ended"

@@ -154,6 +154,7 @@ def _of_apps() -> dict[Event, str]:
     return {
         Event.CONSENT_GRANTED: _("App allowed"),
         Event.APP_DISCONNECTED: _("App disconnected"),
+        Event.APP_TOLD: _("App told that you signed out; it has confirmed"),
         Event.REFRESH_REUSED: _("A token of an app was used twice, so the app's access ended"),
         Event.FAMILY_MOVE_REFUSED: _("An app was used from two places at once, so its access ended"),
         Event.CODE_REPLAYED: _("A code of an app was used twice, so the app's access ended"),

@@ -13,6 +13,7 @@ from auth_server.accounts.sign_in import Attempt
 from auth_server.errors import Busy
 from auth_server.infra import events
 from auth_server.oauth import authorization_request, step_up
+from auth_server.oauth import logout as end_session
 from auth_server.oauth.authorization_request import AuthorizationRequest
 from auth_server.pages import second_factor as second_factor_page
 from auth_server.pages import signup
@@ -21,7 +22,6 @@ from auth_server.web.i18n import busy_text, wait_text
 from auth_server.web.i18n import gettext as _
 
 PASSKEY_PATH = guards.LOGIN_PATH + "/passkey"
-_CACHE_ONLY = '"cache"'  # Clear-Site-Data: never cookies, other apps on the host have theirs
 
 
 def setup_login(app: Flask) -> None:
@@ -146,15 +146,12 @@ def _form(then: str, waiting: AuthorizationRequest | None, errors: dict[str, str
 
 
 def logout() -> Response:
-    """Ask, then sign this browser out."""
+    """Ask, then sign this browser out; an app that asked for it may get the browser back."""
     here = session.current()
     if request.method != "POST" and here:
         user = users.find(here.user_id)
         return Response(render_template("login/logout.html", email=user.email if user else "", app_name="", fields=[]))
     if request.method == "POST" and request.form.get("decision") == "stay":
         return redirect("/account", 303)  # type: ignore[return-value]
-    if request.method == "POST":
-        session.end("sign_out")
-    response = Response(render_template("login/signed_out.html"))
-    response.headers["Clear-Site-Data"] = _CACHE_ONLY
-    return response
+    found = end_session.unsealed(request.form.get(end_session.FIELD, ""))
+    return end_session.finish(found or end_session.LogoutRequest(), "rp_sign_out" if found else "sign_out")

@@ -125,3 +125,11 @@ if (passkey && window.PublicKeyCredential && navigator.credentials) {
 // The prototype's method: a field called "submit" would hide the form's own.
 const answer = document.querySelector("form[data-autosubmit]");
 if (answer) HTMLFormElement.prototype.submit.call(answer);
+
+// The frames of a sign-out are loaded once the page is; an app that does not answer is not waited for.
+const onward = document.querySelector("a[data-onward]");
+if (onward) {
+  const go = () => location.replace(onward.href);
+  addEventListener("load", go);
+  setTimeout(go, 3000);
+}

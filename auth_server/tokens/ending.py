@@ -13,7 +13,7 @@ from auth_server.clients import client as clients
 from auth_server.clients.client import Client
 from auth_server.infra import clock, once
 from auth_server.infra.events import Event, record
-from auth_server.tokens import models, revocations, store
+from auth_server.tokens import backchannel, models, revocations, store
 
 RESET_LINK = "password-reset"
 """Purpose of one-time links that set a password."""
@@ -28,7 +28,7 @@ _FAMILY: Any = models.Family.__table__
 
 def end_session(session_id: str, cause: str) -> bool:
     """Sign-out, or one session ended by anybody: families born in it end, but for `offline_access`; False when gone."""
-    if not sessions.delete_rows(session_id=session_id):
+    if not _end_sessions(session_id=session_id):
         return False
     _end_families(cause, _FAMILY.c.session_id == session_id, _FAMILY.c.offline.is_(False))
     record(Event.SESSION_ENDED, session=session_id, cause=cause)
@@ -46,7 +46,7 @@ def end_oldest_sessions(user_id: str, kept: str) -> None:
 
 def end_other_sessions(user_id: str, kept: str) -> int:
     """End every session of a person but one; return how many."""
-    ended = sessions.delete_rows(user_id=user_id, but=kept)
+    ended = _end_sessions(user_id=user_id, but=kept)
     _end_families("session_ended", _FAMILY.c.session_id.in_(ended), _FAMILY.c.offline.is_(False))
     record(Event.SESSIONS_ENDED, subject=user_id, count=len(ended))
     return len(ended)
@@ -54,7 +54,7 @@ def end_other_sessions(user_id: str, kept: str) -> int:
 
 def sign_out_everywhere(user_id: str, cause: str) -> tuple[int, int]:
     """End all sessions, families and one-time links of a person; return how many sessions and families."""
-    ended = sessions.delete_rows(user_id=user_id)
+    ended = _end_sessions(user_id=user_id)
     families = _end_families(cause, _FAMILY.c.user_id == user_id)
     _forget_what_eases_a_sign_in(user_id)
     record(Event.SESSIONS_ENDED, subject=user_id, count=len(ended), cause=cause)
@@ -69,7 +69,7 @@ def password_reset(user_id: str) -> None:
 
 def password_changed(user_id: str, kept_session: str) -> None:
     """The signed-in person changed the password: all other sessions end, and all families not born in this one."""
-    sessions.delete_rows(user_id=user_id, but=kept_session)
+    _end_sessions(user_id=user_id, but=kept_session)
     _end_families("password_changed", _FAMILY.c.user_id == user_id, _FAMILY.c.session_id != kept_session)
     _forget_what_eases_a_sign_in(user_id)
     record(Event.PASSWORD_CHANGED, subject=user_id)
@@ -170,7 +170,7 @@ def end_all_tokens() -> int:
 
 def end_all_sessions() -> int:
     """Sign everybody out; return how many sessions. Families with `offline_access` end too: it is an incident."""
-    ended = sessions.delete_rows()
+    ended = _end_sessions()
     _end_families("all_signed_out", _FAMILY.c.id.is_not(None))
     record(Event.SESSIONS_ENDED, count=len(ended), cause="everybody")
     return len(ended)
@@ -187,6 +187,13 @@ def _forget_what_eases_a_sign_in(user_id: str) -> None:
     _end_links(user_id)
     browsers.forget_trust(user_id, cause="ended")
     pending.end_of_user(user_id)
+
+
+def _end_sessions(**which: str) -> list[str]:
+    """Delete sessions and have their apps told; return their ids."""
+    ended = sessions.delete_rows(**which)
+    backchannel.tell(ended)
+    return ended
 
 
 def _end_links(user_id: str) -> None:

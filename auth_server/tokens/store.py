@@ -28,6 +28,8 @@ REFRESH_WINDOW = timedelta(hours=1)
 CONFIDENTIAL, NATIVE, BROWSER = "confidential", "native", "browser"
 """Kinds of apps: with a secret; on a phone or desktop; in a web page."""
 _SUCCESSOR = "refresh-successor"
+_MOST_SESSIONS = 500
+"""So many are asked about in one statement."""
 
 _FAMILY: Any = models.Family.__table__
 _CODE: Any = models.AuthorizationCode.__table__
@@ -282,6 +284,16 @@ def find_family(family_id: str) -> Family | None:
     """Return a family by id, or None."""
     row = database.execute(select(_FAMILY).where(_FAMILY.c.id == family_id)).first()
     return None if row is None else _family(row)
+
+
+def apps_of_sessions(session_ids: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Return each app that got tokens in these sessions: session, client, person."""
+    columns = (_FAMILY.c.session_id, _FAMILY.c.client_id, _FAMILY.c.user_id)
+    found: list[tuple[str, str, str]] = []
+    for start in range(0, len(session_ids), _MOST_SESSIONS):
+        some = session_ids[start : start + _MOST_SESSIONS]
+        found += [tuple(row) for row in database.execute(select(*columns).where(columns[0].in_(some)).distinct())]
+    return found
 
 
 def families_of(user_id: str) -> list[tuple[Family, datetime]]:

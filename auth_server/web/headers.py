@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from flask import Flask, Response, request
+from collections.abc import Iterable
+
+from flask import Flask, Response, g, request
 
 from auth_server import config
 from auth_server.infra import language
@@ -43,6 +45,13 @@ def protect(response: Response) -> Response:
     return response
 
 
+def let_in_frames(origins: Iterable[str]) -> None:
+    """Let this request's page show these origins in frames: they are registered addresses of apps."""
+    listed = " ".join(sorted(set(origins)))
+    if listed:
+        g.frame_sources = f"; frame-src {listed}"
+
+
 def _protect_page(response: Response) -> None:
     headers = response.headers
     headers["X-Frame-Options"] = "DENY"
@@ -50,7 +59,7 @@ def _protect_page(response: Response) -> None:
     if surface.is_flow_page(request.path):
         # No form-action here: Chromium checks it against the redirect to the app that follows a form. And no
         # Cross-Origin-Opener-Policy: apps that open the flow in a pop-up would lose the window.
-        headers["Content-Security-Policy"] = _CSP
+        headers["Content-Security-Policy"] = _CSP + g.get("frame_sources", "")
         return
     headers["Content-Security-Policy"] = _CSP + "; form-action 'self'"
     headers["Cross-Origin-Opener-Policy"] = "same-origin"

@@ -1,0 +1,67 @@
+"""Telling apps that a session ended (OpenID Connect Back-Channel Logout 1.0): written with the act, posted later.
+
+The request that ends the session waits for nobody; an app that does not answer is asked again, as for any delivery.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from auth_server import config
+from auth_server.clients import client as clients
+from auth_server.clients.client import Client
+from auth_server.infra import clock, outbound, outbox
+from auth_server.infra.events import Event, record
+from auth_server.keys import jose, keyring
+from auth_server.tokens import claims, store
+
+KIND = "backchannel_logout"
+"""Kind of outbox rows."""
+TYP = "logout+jwt"
+EVENT = "http://schemas.openid.net/event/backchannel-logout"
+_LIFE = timedelta(minutes=2)
+_FORM = "application/x-www-form-urlencoded"
+
+
+def tell(session_ids: Sequence[str]) -> None:
+    """Have every app told that a person used in these sessions, and that wants to know."""
+    for session_id, client_id, user_id in store.apps_of_sessions(session_ids):
+        client = clients.find(client_id)
+        if client and client.backchannel_logout_uri:
+            payload = {"client_id": client_id, "sub": user_id, "sid": session_id, "jti": str(uuid.uuid4())}
+            outbox.add(KIND, payload, about=client_id)
+
+
+def deliver(payload: dict[str, Any]) -> None:
+    """Post a logout token (§2.5); raise `outbox.Undeliverable` unless the app says that it is done (§2.8)."""
+    client = clients.find(payload["client_id"])
+    if client is None or not client.backchannel_logout_uri:  # it has gone meanwhile, or does not want to know
+        return
+    body = urlencode({"logout_token": _logout_token(client, payload)}).encode()
+    try:
+        status = outbound.post(client.backchannel_logout_uri, body, _FORM, most_bytes=0).status
+    except outbound.Unreachable as cause:
+        raise outbox.Undeliverable(f"the app could not be reached: {cause}") from None
+    if status not in (200, 204):
+        raise outbox.Undeliverable(f"the app answered {status}")
+    record(Event.APP_TOLD, subject=payload["sub"], client=client.client_id, session=payload["sid"])
+
+
+def _logout_token(client: Client, payload: dict[str, Any]) -> str:
+    """§2.4; never with a `nonce`, so that nobody takes it for an ID token. The same `jti` at each try."""
+    issued = claims.seconds(clock.now())
+    body = {
+        "iss": config.current().issuer,
+        "sub": payload["sub"],
+        "aud": client.client_id,
+        "iat": issued,
+        "exp": issued + int(_LIFE.total_seconds()),
+        "jti": payload["jti"],
+        "events": {EVENT: {}},
+        "sid": payload["sid"],
+    }
+    return jose.sign(body, keyring.signer(client.id_token_alg), typ=TYP)
