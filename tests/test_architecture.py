@@ -43,7 +43,9 @@ COMMITS = {
 }
 """Where something may be committed, and why."""
 CONSENT = "/oauth/authorize"
-"""Takes a request from any site by POST; its consent form checks the token itself (`tests/web/test_csrf.py`)."""
+END_SESSION = "/oauth/logout"
+"""Apps of any site may post to both; the consent form checks its token itself (`tests/web/test_csrf.py`), and a posted
+sign-out does nothing but lead to a GET."""
 
 
 def name_of(path: Path) -> str:
@@ -71,9 +73,9 @@ def test_the_import_contracts_hold() -> None:
 def test_every_changing_page_checks_for_forgery(browser: Browser, app: Flask) -> None:
     """Each POST route of the pages' floor refuses a form without a token; Flask knows no machine endpoint."""
     pages = [rule.rule for rule in rules(app, "POST")]
-    assert sorted(pages) == sorted([*FORMS, CONSENT])
+    assert sorted(pages) == sorted([*FORMS, CONSENT, END_SESSION])
     browser.sign_in()
-    for path in sorted(set(pages) - {CONSENT}):
+    for path in sorted(set(pages) - {CONSENT, END_SESSION}):
         asserts.is_error_page(browser.post(path, {}), "csrf", 403)
 
 
@@ -96,6 +98,7 @@ def test_every_route_is_classified(app: Flask) -> None:
     }
     assert others == {
         *("/", "/language", "/login", "/logout", "/recover", "/recover/reset", "/setup", "/oauth/authorize"),
+        "/oauth/logout",
         *("/account", "/account/sessions", "/account/apps", "/static/<digest>/<name>"),
         *("/login/mfa", "/login/step-up", "/account/security", "/account/security/password", "/account/security/codes"),
         *("/account/profile", "/account/theme", "/account/export", "/account/delete"),

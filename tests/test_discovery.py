@@ -51,8 +51,9 @@ def test_every_address_answers(rp: RelyingParty, document: dict[str, Any]) -> No
     addresses = {name: local(value) for name, value in document.items() if name.endswith(("_endpoint", "_uri"))}
     assert set(addresses) == {
         *("authorization_endpoint", "token_endpoint", "userinfo_endpoint", "revocation_endpoint"),
-        *("introspection_endpoint", "jwks_uri"),
+        *("introspection_endpoint", "end_session_endpoint", "jwks_uri"),
     }
+    asserts.is_page(rp.browser.get(addresses["end_session_endpoint"]), "signed-out")
     asserts.is_error_page(rp.browser.get(addresses["authorization_endpoint"]), "unknown_client")
     for name in ("token_endpoint", "revocation_endpoint", "introspection_endpoint"):
         asserts.is_oauth_error(rp.machine.post(addresses[name], data={"a": "b", "grant_type": "x"}), *_expected(name))
@@ -66,7 +67,7 @@ def _expected(name: str) -> tuple[str, int]:
 
 def test_no_other_endpoint_exists(app: Flask, browser: Browser, document: dict[str, Any]) -> None:
     """What comes later is neither advertised nor there."""
-    for path in ("/oauth/register", "/oauth/par", "/oauth/device_authorization", "/oauth/logout"):
+    for path in ("/oauth/register", "/oauth/par", "/oauth/device_authorization"):
         assert path not in json.dumps(document)
         assert browser.get(path).status_code == 404
     everything = [*(rule.rule for rule in app.url_map.iter_rules()), *app.extensions["machines"].routes]

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auth_server.clients import difference
+from tests.support.examples import STEADY
 
 REGISTERED = "https://app.example.org/cb"
 
@@ -45,6 +46,7 @@ def test_without_addresses_it_says_so() -> None:
     assert difference.kind(REGISTERED, []) == "no redirect URI is registered for this app"
 
 
+@STEADY
 @given(st.text(max_size=80))
 def test_anything_can_be_compared_and_nothing_registered_is_told(presented: str) -> None:
     """The words are fixed; they never carry the registered value."""

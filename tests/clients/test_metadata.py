@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from auth_server.clients import metadata
 from auth_server.errors import InvalidClientMetadata, InvalidRedirectUri, ProtocolError
+from tests.support.examples import STEADY
 
 CALLBACK = "https://app.example.org/cb"
 GOOD: dict[str, Any] = {"client_name": "App", "redirect_uris": [CALLBACK]}
@@ -158,6 +159,7 @@ JSON = st.recursive(
 )
 
 
+@STEADY
 @given(st.dictionaries(st.sampled_from(sorted(metadata.FIELDS)) | st.text(max_size=12), JSON, max_size=5))
 def test_any_json_is_accepted_or_refused(raw: dict[str, Any]) -> None:
     """Never a crash; what is accepted is accepted again."""
@@ -168,6 +170,7 @@ def test_any_json_is_accepted_or_refused(raw: dict[str, Any]) -> None:
     assert metadata.validate(found) == found
 
 
+@STEADY
 @given(st.text(max_size=60) | st.from_regex(r"[a-z.]{1,12}:/{0,3}[a-z@:\[\]#?%*\\.]{0,20}", fullmatch=True))
 def test_an_accepted_address_is_harmless(uri: str) -> None:
     """Whatever is typed: a lower-case scheme that we allow, no fragment, no user name, no wildcard."""
