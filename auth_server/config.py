@@ -139,7 +139,7 @@ class Settings(WatchSettings):
         values.names, (), "Hosts whose documents are accepted.", "example.org"
     )
     require_par: bool = setting(
-        values.boolean, False, "Pushed authorization requests only (not in this version).", "false"
+        values.boolean, False, "Only authorization requests that apps have pushed (RFC 9126).", "true"
     )
     key_rotation_interval: timedelta = setting(values.duration, timedelta(days=90), "Scheduled key rotation.", "90d")
     jwks_max_age: timedelta = setting(values.duration, timedelta(minutes=15), "Cache time of the key set.", "15m")
