@@ -1,8 +1,8 @@
 """Authorization requests that wait for a person: rows, and the statements that move them on.
 
-A row belongs to the browser that first comes with it: with the row's id (`flow`) or, where the app has pushed the request
-(RFC 9126), with a reference of which only the digest is kept; until somebody came with that, the id opens nothing. What
-may happen once, being taken by a browser and being closed, is one conditional UPDATE each.
+A row belongs to the browser that first comes with it: with the row's id (`flow`) or, where the app has pushed the
+request (RFC 9126), with a reference of which only the digest is kept; until somebody came with that, the id opens
+nothing. What may happen once, being taken by a browser and being closed, is one conditional UPDATE each.
 """
 
 from __future__ import annotations
