@@ -234,7 +234,6 @@ def _rest(
         scopes = policy.narrowed_to([api.identifier for api in resources], scopes)
     policy.target(scopes, resources)  # different formats are refused before anybody signs in
     return AuthorizationRequest(
-        id=row.id if row else None,
         params=params,
         client=client,
         redirect_uri=redirect_uri,
@@ -252,10 +251,16 @@ def _rest(
         hinted_sub=parameters.hinted_sub(_one(params, "id_token_hint")),
         created_at=created_at,
         is_pushed=is_pushed,
-        chosen_session=row.chosen_session if row else None,
-        consented_session=row.consented_session if row else None,
-        consented_scopes=frozenset(row.consented_scopes or ()) if row else frozenset(),
+        **_progress(row),
     )
+
+
+def _progress(row: Any) -> dict[str, Any]:
+    """Return what the person has said so far; nothing of a request that is not stored."""
+    if row is None:
+        return {"id": None}
+    said = {"chosen_session": row.chosen_session, "consented_session": row.consented_session}
+    return {"id": row.id, "consented_scopes": frozenset(row.consented_scopes or ()), **said}
 
 
 def _check_form(params: Params) -> None:
