@@ -82,7 +82,7 @@ def _begin_again_by_get() -> Response:
     """A cross-site POST carries no cookie: the browser is bound at the GET that follows."""
     params = authorization_request.as_params(request.values.lists())
     if authorization_request.is_reference(params):
-        kept = {name: params[name] for name in ("client_id", "request_uri") if name in params}
+        kept = {name: values for name, values in params.items() if name in ("client_id", "request_uri")}
         return redirect(authorization_request.restart_url(kept), 303)  # type: ignore[return-value]
     found = authorization_request.receive(browser.digest())
     return redirect(authorization_request.save(found, None).url, 303)  # type: ignore[return-value]
