@@ -305,7 +305,7 @@ def test_pkce_is_required_of_every_client_by_default(app: Flask, browser: Browse
         ({"request": "eyJhbGciOiJub25lIn0.e30."}, "request_not_supported"),
         ({"request": "x", "request_uri": "urn:x"}, "request_not_supported"),
         ({"request_uri": "https://wiki.example.org/request.jwt"}, "request_uri_not_supported"),
-        ({"request_uri": "urn:ietf:params:oauth:request_uri:abc"}, "request_uri_not_supported"),
+        ({"request_uri": "urn:ietf:params:oauth:request:abc"}, "request_uri_not_supported"),
         ({"registration": '{"client_name": "x"}'}, "registration_not_supported"),
     ],
 )
