@@ -315,7 +315,7 @@ def test_request_objects_are_refused_as_a_whole(rp: RelyingParty, changed: dict[
     assert rp.authorize().headers["Location"].startswith("/login?")
 
 
-@pytest.mark.parametrize("mode", ["fragment", "jwt", "query.jwt", "form_post.jwt", "web_message", "QUERY", '"'])
+@pytest.mark.parametrize("mode", ["fragment", "fragment.jwt", "JWT", "web_message.jwt", "web_message", "QUERY", '"'])
 def test_an_unknown_response_mode_is_refused_by_query(rp: RelyingParty, mode: str) -> None:
     """A code never goes into a fragment."""
     refused = rp.authorize(response_mode=mode)
