@@ -139,7 +139,7 @@ class Settings(WatchSettings):
         values.names, (), "Hosts whose documents are accepted.", "example.org"
     )
     require_par: bool = setting(
-        values.boolean, False, "Pushed authorization requests only (not in this version).", "false"
+        values.boolean, False, "Only authorization requests that apps have pushed (RFC 9126).", "true"
     )
     dpop_nonce: bool = setting(
         values.boolean, False, "DPoP proofs must carry a nonce of this server (RFC 9449 §8).", "false"

@@ -249,6 +249,6 @@ class PageError(Exception):
     """In place of the words that belong to the code."""
     restart_label: str = ""
     restart_url: str = ""
-    """A local URL that starts the same thing again."""
+    """A local URL that starts the same thing again, or a page of the app that must do so."""
     detail: str = ""
     retry_after_seconds: int | None = None

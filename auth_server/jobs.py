@@ -18,7 +18,7 @@ from auth_server.accounts import challenges, letters, notices, pending, sessions
 from auth_server.database import MOST_DELETED, db
 from auth_server.infra import audit, events, limits, once, outbox, seen
 from auth_server.keys import keyring
-from auth_server.oauth import authorization_request
+from auth_server.oauth import waiting
 from auth_server.tokens import backchannel, opaque, revocations, store
 from auth_server.values import Rate
 
@@ -43,7 +43,7 @@ def run_due() -> bool:
         sessions.prune,
         pending.prune,
         challenges.prune,
-        authorization_request.prune,
+        waiting.prune,
         store.prune_tokens,
         store.prune,
         opaque.prune,

@@ -9,7 +9,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks import load
-from benchmarks.grounds import APP, ES256, OPAQUE, PERSON, REDIRECT_URI, RS256, SECRET, SERVICE, VERIFIER, Ground
+from benchmarks.grounds import (
+    APP,
+    CHALLENGE,
+    ES256,
+    OPAQUE,
+    PERSON,
+    REDIRECT_URI,
+    RS256,
+    SECRET,
+    SERVICE,
+    VERIFIER,
+    Ground,
+)
 from benchmarks.load import Source
 
 _MOST_CODES_PER_SECOND = 1500
@@ -19,14 +31,24 @@ _FEWEST_FAMILIES = 256
 """Canaille cannot refresh one family twice within a second."""
 
 
+_PUSHED = {
+    **{"client_id": APP, "redirect_uri": REDIRECT_URI, "response_type": "code", "scope": PERSON, "state": VERIFIER},
+    **{"nonce": VERIFIER, "code_challenge": CHALLENGE, "code_challenge_method": "S256"},
+}
+
+
 @dataclass(frozen=True)
 class Row:
-    """One kind of request. `token_form`: how the access token that it gives must look (an algorithm, or opaque)."""
+    """One kind of request. `token_form`: how the access token that it gives must look (an algorithm, or opaque).
+
+    `ours_only`: Authlib has nothing that the baseline could do it with.
+    """
 
     name: str
     about: str
     source: Callable[[Ground, float], Source]
     token_form: str = ""
+    ours_only: bool = False
 
     def check(self, body: bytes) -> None:
         """Refuse to measure something else than the row says."""
@@ -105,6 +127,11 @@ def _userinfo(scope: str) -> Callable[[Ground, float], Source]:
     return source
 
 
+def _push(ground: Ground, seconds: float) -> Source:
+    request = load.form("/oauth/par", _PUSHED, Authorization=load.basic(APP, SECRET))
+    return Source(lambda: request, b'"request_uri"')
+
+
 ROWS = (
     Row("metadata", "OpenID Connect discovery", _document("/.well-known/openid-configuration", b'"issuer"')),
     Row("jwks", "key set", _document("/.well-known/jwks.json", b'"keys"')),
@@ -113,6 +140,7 @@ ROWS = (
     Row("cc-opaque", "client_credentials, opaque", _service(OPAQUE), OPAQUE),
     Row("code", "code + PKCE: opaque + refresh + RS256 ID token", _codes(f"{PERSON} {OPAQUE}"), OPAQUE),
     Row("code-jwt", "code + PKCE: RS256 JWT + refresh + RS256 ID token", _codes(PERSON), "RS256"),
+    Row("par", "pushed authorization request", _push, ours_only=True),
     Row("refresh", "rotation: opaque + refresh", _chains(f"offline_access {OPAQUE}", b'"refresh_token"'), OPAQUE),
     Row(
         "refresh-openid",

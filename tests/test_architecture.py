@@ -42,6 +42,8 @@ COMMITS = {
     "auth_server/jobs.py": "the one commit of a run",
 }
 """Where something may be committed, and why."""
+POSTS = ("/oauth/token", "/oauth/par", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo")
+"""The machine endpoints that take a form."""
 CONSENT = "/oauth/authorize"
 END_SESSION = "/oauth/logout"
 """Apps of any site may post to both; the consent form checks its token itself (`tests/web/test_csrf.py`), and a posted
@@ -93,7 +95,8 @@ def test_every_route_is_classified(app: Flask) -> None:
     assert all(map(surface.is_for_machines, machine))
     assert not any(map(surface.is_for_machines, others))
     assert machine == {
-        *("/oauth/token", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo", "/healthz", "/readyz"),
+        *("/oauth/token", "/oauth/par", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo"),
+        *("/healthz", "/readyz"),
         *("/.well-known/openid-configuration", "/.well-known/oauth-authorization-server", "/.well-known/jwks.json"),
     }
     assert others == {
@@ -113,12 +116,12 @@ def test_every_route_is_classified(app: Flask) -> None:
     }
 
 
-@pytest.mark.parametrize("path", ["/oauth/token", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo"])
+@pytest.mark.parametrize("path", POSTS)
 def test_every_machine_endpoint_is_limited(make_app: Callable[..., Flask], path: str) -> None:
     """So many refused requests per address, then 429 in JSON with the time to wait."""
     app = make_app(endpoint_rate_limit=Rate(5, timedelta(minutes=1)))
     posts = {path for path, methods in app.extensions["machines"].routes.items() if "POST" in methods}
-    assert posts == {"/oauth/token", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo"}
+    assert posts == set(POSTS)
     fields = {"grant_type": "client_credentials", "client_id": "nobody", "client_secret": "x", "token": "x"}
     answers = [Browser(app).post(path, fields) for _ in range(7)]
     assert [answer.status_code for answer in answers] == [401] * 5 + [429] * 2

@@ -51,11 +51,12 @@ def test_every_address_answers(rp: RelyingParty, document: dict[str, Any]) -> No
     addresses = {name: local(value) for name, value in document.items() if name.endswith(("_endpoint", "_uri"))}
     assert set(addresses) == {
         *("authorization_endpoint", "token_endpoint", "userinfo_endpoint", "revocation_endpoint"),
-        *("introspection_endpoint", "end_session_endpoint", "jwks_uri"),
+        *("introspection_endpoint", "pushed_authorization_request_endpoint", "end_session_endpoint", "jwks_uri"),
     }
     asserts.is_page(rp.browser.get(addresses["end_session_endpoint"]), "signed-out")
     asserts.is_error_page(rp.browser.get(addresses["authorization_endpoint"]), "unknown_client")
-    for name in ("token_endpoint", "revocation_endpoint", "introspection_endpoint"):
+    posts = ("token_endpoint", "revocation_endpoint", "introspection_endpoint", "pushed_authorization_request_endpoint")
+    for name in posts:
         asserts.is_oauth_error(rp.machine.post(addresses[name], data={"a": "b", "grant_type": "x"}), *_expected(name))
     assert rp.machine.get(addresses["userinfo_endpoint"]).status_code == 401
     assert rp.machine.get(addresses["jwks_uri"]).json["keys"]
@@ -67,7 +68,7 @@ def _expected(name: str) -> tuple[str, int]:
 
 def test_no_other_endpoint_exists(app: Flask, browser: Browser, document: dict[str, Any]) -> None:
     """What comes later is neither advertised nor there."""
-    for path in ("/oauth/register", "/oauth/par", "/oauth/device_authorization"):
+    for path in ("/oauth/register", "/oauth/device_authorization"):
         assert path not in json.dumps(document)
         assert browser.get(path).status_code == 404
     everything = [*(rule.rule for rule in app.url_map.iter_rules()), *app.extensions["machines"].routes]
@@ -148,14 +149,32 @@ def test_algorithms(app: Flask, browser: Browser, document: dict[str, Any], alg:
 
 @pytest.mark.parametrize("mode", EVERY_MODE)
 def test_response_modes(rp: RelyingParty, document: dict[str, Any], mode: str) -> None:
-    """`query` and `form_post` carry the answer; others are refused."""
+    """By query or form, plain or signed; others are refused."""
     answer = rp.walk(response_mode=mode)
     if mode not in document["response_modes_supported"]:
         asserts.is_redirect_error(answer, "invalid_request")
-    elif mode == "query":
-        assert "code" in answer_of(answer)
-    else:
-        assert "code" in asserts.is_page(answer, "form-post").inputs
+        return
+    fields = asserts.is_page(answer, "form-post").inputs if "form_post" in mode else answer_of(answer)
+    assert "code" in (payload(fields["response"]) if mode.endswith("jwt") else fields)
+
+
+@pytest.mark.parametrize("alg", EVERY_ALG)
+def test_algorithms_of_signed_answers(app: Flask, browser: Browser, document: dict[str, Any], alg: str) -> None:
+    """A client may ask each advertised one for its answers, and no other."""
+    if alg not in document["authorization_signing_alg_values_supported"]:
+        with pytest.raises(InvalidClientMetadata):
+            factories.client(app, authorization_signed_response_alg=alg)
+        return
+    rp = RelyingParty(app, browser, *factories.client(app, authorization_signed_response_alg=alg))
+    assert header_of(answer_of(rp.walk(response_mode="jwt"))["response"])["alg"] == alg
+
+
+def test_pushed_requests(rp: RelyingParty, document: dict[str, Any]) -> None:
+    """The endpoint takes requests, and nobody must use it unless the operator says so."""
+    assert document["require_pushed_authorization_requests"] is False
+    answer = rp.post(local(document["pushed_authorization_request_endpoint"]), rp.request())
+    assert "code" in answer_of(rp.walk_on(rp.bring(answer.json["request_uri"])))
+    assert "code" in answer_of(rp.walk())
 
 
 @pytest.mark.parametrize("prompt", EVERY_PROMPT)

@@ -28,7 +28,7 @@ from tests.support import asserts, authenticator, factories, mailbox, passkey
 from tests.support.browser import Browser
 from tests.support.dpop import DpopKey
 from tests.support.live import Server, command
-from tests.support.rp import answer_of, basic
+from tests.support.rp import RelyingParty, answer_of, basic
 from tests.support.site import Site, at_once, open_site
 
 ROUNDS = 20
@@ -160,6 +160,40 @@ def test_of_concurrent_uses_of_a_proof_one_succeeds(make_site: Callable[..., Sit
     shown = {"Authorization": f"DPoP {token}", "DPoP": proof}
     answers = at_once(*(lambda way=way: site.post(way, "/oauth/userinfo", {}, shown) for way in range(10)))
     assert sorted(answer.verdict for answer in answers) == [(200, "")] + [(401, "invalid_dpop_proof")] * 9
+
+
+@pytest.mark.parametrize("count", [2, 10])
+def test_of_browsers_that_bring_a_reference_at_once_one_goes_on(app: Flask, rp: RelyingParty, count: int) -> None:
+    """One is led to the sign-in and to a code, the others get a page; round after round (RFC 9126 §7.3, RA-01)."""
+    for _round in range(3):
+        reference = rp.reference()
+        browsers = [Browser(app) for _ in range(count)]
+        answers = at_once(
+            *(lambda browser=browser, pushed=reference: rp.bring(pushed, browser) for browser in browsers)
+        )
+        assert sorted(answer.status_code for answer in answers) == [303] + [400] * (count - 1)
+        for browser, answer in zip(browsers, answers, strict=True):
+            if answer.status_code == 303:
+                mine = RelyingParty(app, browser, rp.client, rp.secret)
+                mine.verifier = rp.verifier
+                assert mine.exchange(answer_of(mine.walk_on(answer))["code"]).status_code == 200
+            else:
+                asserts.is_error_page(answer, "invalid_request_uri")
+
+
+@pytest.mark.parametrize("count", [2, 10])
+def test_a_reference_that_one_browser_brings_often_gives_one_code(app: Flask, rp: RelyingParty, count: int) -> None:
+    """Signed in, allowed before, reloaded in a hurry: one code, and pages for the rest."""
+    rp.walk()
+    for _round in range(3):
+        reference = rp.reference()
+        tabs = [_same_browser(rp.browser) for _ in range(count)]
+        before = len(asserts.events_of(app, "code.issued"))
+        answers = at_once(*(lambda tab=tab, pushed=reference: rp.bring(pushed, tab) for tab in tabs))
+        assert sorted(answer.status_code for answer in answers) == [303] + [400] * (count - 1)
+        assert len(asserts.events_of(app, "code.issued")) == before + 1
+        (winner,) = [answer for answer in answers if answer.status_code == 303]
+        assert rp.exchange(answer_of(winner)["code"]).status_code == 200
 
 
 @pytest.mark.parametrize("count", [2, 10])

@@ -95,6 +95,9 @@ class Client:
     """A refresh token is replaced at each use."""
     id_token_claims: str
     id_token_alg: str
+    authorization_alg: str
+    """What signs its authorization answers, where it asks for signed ones."""
+    require_par: bool
     optional_scopes: frozenset[str]
     default_max_age: timedelta | None
     default_acr_values: tuple[str, ...]
@@ -317,6 +320,8 @@ def _value(
         rotates=details.get("refresh_token_rotation", True),
         id_token_claims=details.get("id_token_claims", "scopes"),
         id_token_alg=details.get("id_token_signed_response_alg", "RS256"),
+        authorization_alg=details.get("authorization_signed_response_alg", "RS256"),
+        require_par=details.get("require_pushed_authorization_requests", False),
         optional_scopes=frozenset(details.get("optional_scopes", "").split()),
         default_max_age=seconds("default_max_age"),
         default_acr_values=tuple(details.get("default_acr_values", ())),

@@ -196,6 +196,8 @@ _FIELDS: dict[str, Callable[[str, Any], Any]] = {
     "scope": scope_text,
     "token_endpoint_auth_method": _one_of(*AUTH_METHODS),
     "id_token_signed_response_alg": _one_of(*SIGNING_ALGORITHMS),
+    "authorization_signed_response_alg": _one_of(*SIGNING_ALGORITHMS),
+    "require_pushed_authorization_requests": _flag,
     "default_max_age": _seconds(0, 365 * 86400),
     "require_auth_time": _flag,
     "default_acr_values": _subset_of(*access_token.ACR_VALUES),

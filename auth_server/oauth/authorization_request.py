@@ -7,28 +7,22 @@ client that was disabled meanwhile, counts at once.
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from flask import request
-from sqlalchemy import JSON, String, or_, select, update
-from sqlalchemy.orm import Mapped, mapped_column
-from werkzeug.datastructures import MultiDict
 
-from auth_server import database
-from auth_server.access import apis, policy
+from auth_server import config
+from auth_server.access import policy
 from auth_server.access.apis import Api
-from auth_server.accounts.sessions import Session
 from auth_server.clients import client as clients
 from auth_server.clients import difference
 from auth_server.clients.client import Client
-from auth_server.database import Base, Moment
 from auth_server.errors import (
     InvalidRequest,
-    InvalidTarget,
     PageError,
     ProtocolError,
     RegistrationNotSupported,
@@ -36,38 +30,14 @@ from auth_server.errors import (
     RequestUriNotSupported,
     UnsupportedResponseType,
 )
-from auth_server.infra import clock, crypto
-from auth_server.oauth import hints, response
-from auth_server.oauth.server import LONGEST_VALUE
+from auth_server.infra import clock
+from auth_server.oauth import parameters, response, waiting, way_back
+from auth_server.oauth.waiting import Params
 
 PATH = "/oauth/authorize"
-LIFE = timedelta(minutes=30)
-_KEPT_FOR_RESTART = timedelta(days=1)
-_PROMPTS = frozenset({"none", "login", "consent", "select_account"})
-_FLOW = re.compile(r"[A-Za-z0-9_-]{43}\Z")
-_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}\Z")
-_THUMBPRINT = _CHALLENGE
+REFERENCE = "urn:ietf:params:oauth:request_uri:"
+"""What a reference to a pushed request begins with (RFC 9126 §2.2)."""
 _LONGEST_SHOWN = 300
-_MOST_RESOURCES = 20
-
-
-class AuthorizationRequestRow(Base):
-    """A request that waits for the person; closed by its answer, deleted a day after it has expired."""
-
-    __tablename__ = "authorization_request"
-    id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    params: Mapped[dict[str, Any]] = mapped_column(JSON)
-    browser_digest: Mapped[str | None] = mapped_column(String(64))
-    created_at: Mapped[datetime] = mapped_column(Moment)
-    expires_at: Mapped[datetime] = mapped_column(Moment, index=True)
-    closed_at: Mapped[datetime | None] = mapped_column(Moment)
-    chosen_session: Mapped[str | None] = mapped_column(String(36))
-    consented_session: Mapped[str | None] = mapped_column(String(36))
-    consented_scopes: Mapped[list[str] | None] = mapped_column(JSON)
-
-
-_TABLE: Any = AuthorizationRequestRow.__table__
-Params = dict[str, list[str]]
 
 
 @dataclass(frozen=True)
@@ -90,6 +60,7 @@ class AuthorizationRequest:
     login_hint: str
     hinted_sub: str | None
     created_at: datetime
+    is_pushed: bool
     chosen_session: str | None = None
     consented_session: str | None = None
     consented_scopes: frozenset[str] = frozenset()
@@ -108,31 +79,41 @@ class Refused(Exception):
         self.error, self.client, self.redirect_uri, self.mode, self.state = error, client, redirect_uri, mode, state
 
 
-def receive() -> AuthorizationRequest:
-    """Check the request that just arrived; raise `PageError` or `Refused`. A POST's query counts too, as repeated."""
-    return _checked(_as_params(request.values), None, clock.now())
+def receive(browser_digest: str) -> AuthorizationRequest:
+    """Check the request that just arrived, or find the one that the app has pushed; raise `PageError` or `Refused`.
+
+    A POST's query counts too, as repeated. Beside a reference, only `client_id` is looked at (RFC 9126 §4).
+    """
+    params = as_params(request.values.lists())
+    if is_reference(params):
+        return _pushed_before(params, browser_digest)
+    return _checked(params, None, clock.now(), is_pushed=False)
+
+
+def is_reference(params: Params) -> bool:
+    """Tell whether these parameters stand for a pushed request."""
+    return any(value.startswith(REFERENCE) for value in params.get("request_uri", ()))
+
+
+def check_pushed(params: Params) -> AuthorizationRequest:
+    """Check what an app has pushed just as if a browser had brought it; raise `PageError` or `Refused`."""
+    return _checked(params, None, clock.now(), is_pushed=True)
 
 
 def save(found: AuthorizationRequest, browser_digest: str | None) -> AuthorizationRequest:
     """Store a request that waits for the person; without a browser it is bound at its first GET."""
-    flow = crypto.new_secret()
-    row = {"id": flow, "params": found.params, "browser_digest": browser_digest, "created_at": found.created_at}
-    database.execute(_TABLE.insert().values(**row, expires_at=found.created_at + LIFE))
-    return _with_row(found, flow)
+    flow = waiting.add(found.params, found.created_at, browser_digest)
+    return AuthorizationRequest(**{**found.__dict__, "id": flow})
 
 
 def load(flow: str, browser_digest: str) -> AuthorizationRequest:
     """Return a waiting request of this browser, checked again; raise `PageError` `flow_expired`, or `Refused`."""
-    row = _row(flow, browser_digest) if _FLOW.match(flow) else None
+    row = waiting.of_flow(flow, browser_digest)
     if row is None:
         raise PageError("flow_expired", detail="unknown request, or one of another browser")
-    if row.closed_at is not None or row.expires_at <= clock.now():
-        raise PageError("flow_expired", restart_url=restart_url(row.params), detail="finished or expired")
-    if row.browser_digest is None:
-        bound = update(_TABLE).where(_TABLE.c.id == flow, _TABLE.c.browser_digest.is_(None))
-        if database.execute(bound.values(browser_digest=browser_digest)).rowcount != 1:
-            raise PageError("flow_expired", detail="bound to another browser meanwhile")
-    return _checked(row.params, row, row.created_at)
+    if row.browser_digest is None and not _is_over(row) and not waiting.bind(flow, browser_digest):
+        raise PageError("flow_expired", detail="bound to another browser meanwhile")
+    return _checked_again(row)
 
 
 def peek(url: str, browser_digest: str) -> AuthorizationRequest | None:
@@ -147,60 +128,62 @@ def peek(url: str, browser_digest: str) -> AuthorizationRequest | None:
         return None
 
 
-def note_choice(found: AuthorizationRequest, session: Session) -> None:
-    """The person chose to go on as who they are (`prompt=select_account`)."""
-    database.execute(update(_TABLE).where(_TABLE.c.id == found.id).values(chosen_session=session.id))
-
-
-def note_consent(found: AuthorizationRequest, session: Session, scopes: list[str]) -> None:
-    """The person allowed these scopes in this session."""
-    values = {"consented_session": session.id, "consented_scopes": scopes}
-    database.execute(update(_TABLE).where(_TABLE.c.id == found.id).values(values))
-
-
-def close(found: AuthorizationRequest) -> bool:
-    """Finish a request once; False when it had been answered before. One that was never stored needs no closing."""
-    if found.id is None:
-        return True
-    condition = (_TABLE.c.id == found.id, _TABLE.c.closed_at.is_(None))
-    return database.execute(update(_TABLE).where(*condition).values(closed_at=clock.now())).rowcount == 1
-
-
 def restart_url(params: Params) -> str:
     """Return the local URL that starts the same request anew."""
     return PATH + "?" + urlencode(params, doseq=True)
 
 
-def prune() -> int:
-    """Delete requests that nobody can go on with; return how many."""
-    return database.delete_some(_TABLE, _TABLE.c.expires_at <= clock.now() - _KEPT_FOR_RESTART)
+def finished(params: Params, *, is_pushed: bool) -> PageError:
+    """Return the page for a request that nobody can go on with: it can be sent anew, or the app must push another."""
+    detail = "finished or expired"
+    client = clients.find(params["client_id"][0]) if is_pushed else None
+    if client is not None:
+        return way_back.to_app("flow_expired", client, detail)
+    return PageError("flow_expired", restart_url=restart_url(params), detail=detail)
 
 
-def _row(flow: str, browser_digest: str) -> Any:
-    if not _FLOW.match(flow):
-        return None
-    of_this_browser = or_(_TABLE.c.browser_digest == browser_digest, _TABLE.c.browser_digest.is_(None))
-    return database.execute(select(_TABLE).where(_TABLE.c.id == flow, of_this_browser)).first()
-
-
-def _with_row(found: AuthorizationRequest, flow: str) -> AuthorizationRequest:
-    return AuthorizationRequest(**{**found.__dict__, "id": flow})
-
-
-def _as_params(values: MultiDict[str, str]) -> Params:
+def as_params(sent: Iterable[tuple[str, list[str]]]) -> Params:
     """Empty parameters count as not sent (RFC 6749 §3.1); whether repeated ones are refused is decided later."""
-    return {name: [value for value in sent if value] for name, sent in values.lists() if any(sent)}
+    return {name: [value for value in values if value] for name, values in sent if any(values)}
 
 
-def _checked(params: Params, row: Any, created_at: datetime) -> AuthorizationRequest:
+def _pushed_before(params: Params, browser_digest: str) -> AuthorizationRequest:
+    client = _client(params)
+    (reference, *others) = params["request_uri"]
+    row = None
+    if not others:
+        row = waiting.of_reference(reference.removeprefix(REFERENCE), client.client_id, browser_digest)
+    if row is None:
+        detail = "unknown, expired, of another app, or opened in another browser before"
+        error = way_back.to_app("invalid_request_uri", client, detail)
+        error.facts = [("request_uri", detail)]
+        raise error
+    return _checked_again(row)
+
+
+def _checked_again(row: Any) -> AuthorizationRequest:
+    """Check what a row says, unless nobody can go on with it."""
+    is_pushed = row.reference_digest is not None
+    if _is_over(row):
+        raise finished(row.params, is_pushed=is_pushed)
+    return _checked(row.params, row, row.created_at, is_pushed=is_pushed)
+
+
+def _is_over(row: Any) -> bool:
+    return row.closed_at is not None or row.expires_at <= clock.now()
+
+
+def _checked(params: Params, row: Any, created_at: datetime, *, is_pushed: bool) -> AuthorizationRequest:
     client = _client(params)
     redirect_uri = _redirect_uri(client, params)
     state = params.get("state", [None])[0] if len(params.get("state", [])) < 2 else None
-    state = state if state is not None and _is_sane(state) else None
+    state = state if state is not None and parameters.is_sane(state) else None
     mode = params.get("response_mode", ["query"])[0]
     mode = mode if mode in response.MODES else "query"
     try:
-        return _rest(params, row, created_at, client, redirect_uri, mode, state)
+        if not is_pushed and (client.require_par or config.current().require_par):
+            raise InvalidRequest("authorization requests of this app must be pushed first (RFC 9126)")
+        return _rest(params, row, created_at, client, redirect_uri, mode, state, is_pushed=is_pushed)
     except ProtocolError as error:
         raise Refused(error, client, redirect_uri, mode, state) from None
 
@@ -233,22 +216,25 @@ def shown(text: str) -> str:
     return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…"
 
 
-def _is_sane(value: str) -> bool:
-    return len(value) <= LONGEST_VALUE and "\x00" not in value and "\ufffd" not in value
-
-
 def _rest(
-    params: Params, row: Any, created_at: datetime, client: Client, redirect_uri: str, mode: str, state: str | None
+    params: Params,
+    row: Any,
+    created_at: datetime,
+    client: Client,
+    redirect_uri: str,
+    mode: str,
+    state: str | None,
+    *,
+    is_pushed: bool,
 ) -> AuthorizationRequest:
     _check_form(params)
-    prompts = _prompts(_one(params, "prompt"))
+    prompts = parameters.prompts(_one(params, "prompt"))
     scopes = policy.scopes_for_client(client, _one(params, "scope"), for_person=True)
-    resources = _resources(client, params)
+    resources = parameters.resources(client, params.get("resource", []))
     if resources:
         scopes = policy.narrowed_to([api.identifier for api in resources], scopes)
     policy.target(scopes, resources)  # different formats are refused before anybody signs in
     return AuthorizationRequest(
-        id=row.id if row else None,
         params=params,
         client=client,
         redirect_uri=redirect_uri,
@@ -257,24 +243,33 @@ def _rest(
         scopes=scopes,
         resources=resources,
         nonce=_one(params, "nonce"),
-        code_challenge=_challenge(client, params),
-        dpop_jkt=_dpop_jkt(_one(params, "dpop_jkt")),
+        code_challenge=parameters.challenge(
+            client, _one(params, "code_challenge"), _one(params, "code_challenge_method")
+        ),
+        dpop_jkt=parameters.dpop_jkt(_one(params, "dpop_jkt")),
         prompts=prompts,
-        max_age=_max_age(client, _one(params, "max_age")),
+        max_age=parameters.max_age(client, _one(params, "max_age")),
         login_hint=(_one(params, "login_hint") or "")[:320],
-        hinted_sub=_hinted_sub(_one(params, "id_token_hint")),
+        hinted_sub=parameters.hinted_sub(_one(params, "id_token_hint")),
         created_at=created_at,
-        chosen_session=row.chosen_session if row else None,
-        consented_session=row.consented_session if row else None,
-        consented_scopes=frozenset(row.consented_scopes or ()) if row else frozenset(),
+        is_pushed=is_pushed,
+        **_progress(row),
     )
+
+
+def _progress(row: Any) -> dict[str, Any]:
+    """Return what the person has said so far; nothing of a request that is not stored."""
+    if row is None:
+        return {"id": None}
+    said = {"chosen_session": row.chosen_session, "consented_session": row.consented_session}
+    return {"id": row.id, "consented_scopes": frozenset(row.consented_scopes or ()), **said}
 
 
 def _check_form(params: Params) -> None:
     """What must hold before anything is read: RFC 6749 §3.1, OpenID Connect Core §3.1.2.6."""
     if any(len(sent) > 1 for name, sent in params.items() if name != "resource"):
         raise InvalidRequest("a parameter is repeated")
-    if not all(_is_sane(value) for sent in params.values() for value in sent):
+    if not all(parameters.is_sane(value) for sent in params.values() for value in sent):
         raise InvalidRequest("a parameter is too long or malformed")
     for name, refusal in (
         ("request", RequestNotSupported("request objects are not supported")),
@@ -288,64 +283,8 @@ def _check_form(params: Params) -> None:
     if params["response_type"] != ["code"]:
         raise UnsupportedResponseType("response_type must be code")
     if params.get("response_mode", ["query"])[0] not in response.MODES:
-        raise InvalidRequest("response_mode must be query or form_post")
+        raise InvalidRequest("response_mode is not one that is supported for code")
 
 
 def _one(params: Params, name: str) -> str | None:
     return params[name][0] if name in params else None
-
-
-def _prompts(text: str | None) -> frozenset[str]:
-    """OpenID Connect Core §3.1.2.1: `none` stands alone; unknown values are refused."""
-    found = frozenset((text or "").split())
-    if not found <= _PROMPTS:
-        raise InvalidRequest("prompt has an unknown value")
-    if "none" in found and len(found) > 1:
-        raise InvalidRequest("prompt=none cannot be combined")
-    return found
-
-
-def _resources(client: Client, params: Params) -> tuple[Api, ...]:
-    named = params.get("resource", [])
-    if len(named) > _MOST_RESOURCES or not all(apis.is_resource_uri(uri) for uri in named):
-        raise InvalidTarget("resource must be an absolute URI without fragment")
-    return policy.check_resources(client, named)
-
-
-def _challenge(client: Client, params: Params) -> str | None:
-    """Return the S256 challenge (RFC 7636 §4.3); None only for a confidential client that may do without."""
-    challenge, method = _one(params, "code_challenge"), _one(params, "code_challenge_method")
-    if challenge is None:
-        if method is not None or client.require_pkce:
-            raise InvalidRequest("code_challenge is missing: PKCE with S256 is required")
-        return None
-    if method != "S256":
-        raise InvalidRequest("code_challenge_method must be S256")
-    if not _CHALLENGE.match(challenge):
-        raise InvalidRequest("code_challenge must be 43 characters of base64url without padding")
-    return challenge
-
-
-def _dpop_jkt(thumbprint: str | None) -> str | None:
-    """Return the thumbprint of the key that the code is for (RFC 9449 §10)."""
-    if thumbprint is not None and not _THUMBPRINT.match(thumbprint):
-        raise InvalidRequest("dpop_jkt must be the base64url SHA-256 thumbprint of a key")
-    return thumbprint
-
-
-def _max_age(client: Client, text: str | None) -> timedelta | None:
-    if text is None:
-        return client.default_max_age
-    if not (text.isascii() and text.isdigit() and len(text) <= 9):
-        raise InvalidRequest("max_age must be a number of seconds")
-    return timedelta(seconds=int(text))
-
-
-def _hinted_sub(hint: str | None) -> str | None:
-    """Return whom an ID token of ours names; its expiry does not matter (OpenID Connect Core §3.1.2.2)."""
-    if hint is None:
-        return None
-    claims = hints.read(hint)
-    if claims is None:
-        raise InvalidRequest("id_token_hint is not an ID token of this server")
-    return str(claims["sub"])

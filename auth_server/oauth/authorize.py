@@ -17,13 +17,12 @@ from auth_server.errors import (
     ConsentRequired,
     InteractionRequired,
     LoginRequired,
-    PageError,
     ProtocolError,
     UnmetAuthenticationRequirements,
 )
 from auth_server.infra import clock
 from auth_server.infra.events import Event, record
-from auth_server.oauth import authorization_request, consent, response, step_up
+from auth_server.oauth import authorization_request, consent, response, step_up, waiting
 from auth_server.oauth.authorization_request import PATH, AuthorizationRequest, Refused
 from auth_server.oauth.step_up import Missing
 from auth_server.tokens import store
@@ -72,14 +71,21 @@ def setup_authorize(blueprint: Blueprint, limiter: Limiter) -> None:
 
 def _begin() -> Response:
     try:
-        found = authorization_request.receive()
-        if (
-            request.method == "POST"
-        ):  # a cross-site POST carries no cookie: the browser is bound at the GET that follows
-            return redirect(authorization_request.save(found, None).url, 303)  # type: ignore[return-value]
-        return go_on(found)
+        if request.method == "POST":
+            return _begin_again_by_get()
+        return go_on(authorization_request.receive(browser.digest()))
     except Refused as refused:
         return refuse(refused)
+
+
+def _begin_again_by_get() -> Response:
+    """A cross-site POST carries no cookie: the browser is bound at the GET that follows."""
+    params = authorization_request.as_params(request.values.lists())
+    if authorization_request.is_reference(params):
+        kept = {name: values for name, values in params.items() if name in ("client_id", "request_uri")}
+        return redirect(authorization_request.restart_url(kept), 303)  # type: ignore[return-value]
+    found = authorization_request.receive(browser.digest())
+    return redirect(authorization_request.save(found, None).url, 303)  # type: ignore[return-value]
 
 
 def go_on(found: AuthorizationRequest) -> Response:
@@ -94,8 +100,8 @@ def go_on(found: AuthorizationRequest) -> Response:
         raise _refused(found, _instead_of(step))
     if found.id is None:
         found = authorization_request.save(found, browser.digest())
-        if step is Step.CONSENT:
-            return redirect(found.url, 303)  # type: ignore[return-value]
+    if step is Step.CONSENT and "flow" not in request.args:
+        return redirect(found.url, 303)  # type: ignore[return-value]
     if step is Step.CONSENT and here:
         return consent.page(found, here, _scopes(found, here), _account(here))
     if step is Step.ENROL:
@@ -140,7 +146,7 @@ def refuse(refused: Refused) -> Response:
         error=error.code,
     )
     parameters = response.error_parameters(error)
-    return response.respond(refused.redirect_uri, refused.mode, refused.state, parameters, refused.client.name)
+    return response.respond(refused.redirect_uri, refused.mode, refused.state, parameters, refused.client)
 
 
 def _must_sign_in_again(found: AuthorizationRequest, here: Session) -> bool:
@@ -188,12 +194,12 @@ def _grant(found: AuthorizationRequest, here: Session) -> Response:
         acr=here.acr,
         **demanded.told(),
     )
-    return response.respond(found.redirect_uri, found.response_mode, found.state, {"code": code}, found.client.name)
+    return response.respond(found.redirect_uri, found.response_mode, found.state, {"code": code}, found.client)
 
 
 def _close(found: AuthorizationRequest) -> None:
-    if not authorization_request.close(found):
-        raise PageError("flow_expired", restart_url=authorization_request.restart_url(found.params), detail="finished")
+    if not waiting.close(found.id):
+        raise authorization_request.finished(found.params, is_pushed=found.is_pushed)
 
 
 def _scopes(found: AuthorizationRequest, here: Session) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from auth_server.access import apis, consents
 from auth_server.accounts.sessions import Session
 from auth_server.errors import AccessDenied, PageError
 from auth_server.infra.events import Event, record
-from auth_server.oauth import authorization_request
+from auth_server.oauth import waiting
 from auth_server.oauth.authorization_request import AuthorizationRequest, Refused
 from auth_server.values import is_loopback
 from auth_server.web import guards
@@ -105,7 +105,7 @@ def answer(found: AuthorizationRequest, session: Session, scopes: tuple[str, ...
         if scope not in found.client.optional_scopes or scope in ticked or scope in held - unticked
     ]
     consents.grant(session.user_id, found.client.client_id, allowed, taken_back=unticked)
-    authorization_request.note_consent(found, session, allowed)
+    waiting.note_consent(found.id, session.id, allowed)
     return None
 
 

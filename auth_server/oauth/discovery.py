@@ -15,7 +15,16 @@ from auth_server.accounts import sign_in
 from auth_server.clients import metadata
 from auth_server.infra import language
 from auth_server.keys import dpop, jose, keyring
-from auth_server.oauth import authorization_request, introspection, logout, response, revocation, token, userinfo
+from auth_server.oauth import (
+    authorization_request,
+    introspection,
+    logout,
+    par,
+    response,
+    revocation,
+    token,
+    userinfo,
+)
 from auth_server.oauth.server import Server
 from auth_server.tokens import claims
 from auth_server.web.answers import Answer
@@ -44,6 +53,8 @@ def provider_metadata(server: Server) -> dict[str, Any]:
     return {
         "issuer": settings.issuer,
         "authorization_endpoint": settings.url(authorization_request.PATH),
+        "pushed_authorization_request_endpoint": settings.url(par.PATH),
+        "require_pushed_authorization_requests": settings.require_par,
         "token_endpoint": settings.url(token.PATH),
         "userinfo_endpoint": settings.url(userinfo.PATH),
         "revocation_endpoint": settings.url(revocation.PATH),
@@ -65,6 +76,7 @@ def provider_metadata(server: Server) -> dict[str, Any]:
         "revocation_endpoint_auth_methods_supported": list(metadata.AUTH_METHODS),
         "introspection_endpoint_auth_methods_supported": secret_methods,
         "id_token_signing_alg_values_supported": list(jose.ALGORITHMS),
+        "authorization_signing_alg_values_supported": list(jose.ALGORITHMS),
         "code_challenge_methods_supported": ["S256"],
         "dpop_signing_alg_values_supported": list(dpop.ALGORITHMS),
         "authorization_response_iss_parameter_supported": True,

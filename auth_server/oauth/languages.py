@@ -9,7 +9,8 @@ from flask import request
 from sqlalchemy import or_, select, update
 
 from auth_server import database
-from auth_server.oauth.authorization_request import PATH, AuthorizationRequestRow
+from auth_server.oauth.authorization_request import PATH
+from auth_server.oauth.waiting import AuthorizationRequestRow
 from auth_server.web import browser, i18n
 
 _TABLE: Any = AuthorizationRequestRow.__table__

@@ -13,6 +13,7 @@ from auth_server.oauth.grants.refresh_token import RefreshTokenGrant
 from auth_server.oauth.introspection import setup_introspection
 from auth_server.oauth.languages import setup_languages
 from auth_server.oauth.logout import setup_logout
+from auth_server.oauth.par import setup_par
 from auth_server.oauth.revocation import setup_revocation
 from auth_server.oauth.server import Server
 from auth_server.oauth.token import setup_token
@@ -33,6 +34,7 @@ def setup_oauth(app: Flask, machines: Machines, limiter: Limiter) -> None:
     setup_logout(blueprint)
     app.register_blueprint(blueprint)
     setup_token(machines, server)
+    setup_par(machines, server)
     setup_introspection(machines, server)
     setup_revocation(machines, server)
     setup_userinfo(machines)

@@ -15,6 +15,7 @@ from auth_server.infra import events
 from auth_server.oauth import authorization_request, step_up
 from auth_server.oauth import logout as end_session
 from auth_server.oauth.authorization_request import AuthorizationRequest
+from auth_server.oauth.waiting import note_choice
 from auth_server.pages import second_factor as second_factor_page
 from auth_server.pages import signup
 from auth_server.web import browser, guards, session
@@ -78,7 +79,7 @@ def _by_passkey(then: str, waiting: AuthorizationRequest | None) -> Response:
 def _continue(then: str, waiting: AuthorizationRequest | None, here: Session) -> Response:
     """The person stays who they are; what the app wants beyond that is decided where it leads."""
     if waiting:
-        authorization_request.note_choice(waiting, here)
+        note_choice(waiting.id, here.id)
     return redirect(then, 303)  # type: ignore[return-value]
 
 

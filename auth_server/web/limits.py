@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flask_limiter import Limiter
-from limits import RateLimitItem, parse
+from limits import RateLimitItem, WindowStats, parse
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 
@@ -37,6 +37,32 @@ def make_limiter(settings: config.Settings) -> Limiter:
     return Limiter(_address, strategy="fixed-window", swallow_errors=False, **options)
 
 
+class _Windows:
+    """Fixed windows of one rate, shared through Redis; while it is away each process counts alone."""
+
+    def __init__(self, limiter: Limiter, rate: values.Rate, name: str) -> None:
+        self._limiter, self._name = limiter, name
+        self._alone = FixedWindowRateLimiter(MemoryStorage())
+        self._rate: RateLimitItem = parse(str(rate))
+        self._shared_again_at = 0.0
+
+    def hit(self, bucket: str) -> tuple[bool, WindowStats]:
+        """Count; return whether it was within the rate, and the window."""
+        try:
+            return self._hit(self._strategy(), bucket)
+        except Exception as cause:  # whatever the storage's library raises: Redis is away
+            log.warning("the shared rate limits cannot be reached; each process counts alone", exc_info=cause)
+            self._shared_again_at = time.monotonic() + _TRY_AGAIN_AFTER_SECONDS
+            return self._hit(self._alone, bucket)
+
+    def _strategy(self) -> Any:
+        return self._limiter.limiter if time.monotonic() >= self._shared_again_at else self._alone
+
+    def _hit(self, strategy: Any, bucket: str) -> tuple[bool, WindowStats]:
+        is_within: bool = strategy.hit(self._rate, self._name, bucket)
+        return is_within, strategy.get_window_stats(self._rate, self._name, bucket)
+
+
 class RefusedLimit:
     """Counts refused requests to machine endpoints per address; never per client, whom strangers could shut out.
 
@@ -44,10 +70,7 @@ class RefusedLimit:
     """
 
     def __init__(self, limiter: Limiter, rate: values.Rate | None) -> None:
-        self._limiter = limiter
-        self._alone = FixedWindowRateLimiter(MemoryStorage())
-        self._rate: RateLimitItem | None = parse(str(rate)) if rate else None
-        self._shared_again_at = 0.0
+        self._windows = _Windows(limiter, rate, "refused") if rate else None
         self._blocked_until: dict[str, float] = {}
 
     def seconds_to_wait(self, address: str) -> int:
@@ -63,26 +86,31 @@ class RefusedLimit:
 
     def count(self, address: str) -> None:
         """Count a refusal; the one that uses up the rate closes the door until the window ends."""
-        if self._rate is None:
+        if self._windows is None:
             return
-        strategy, bucket = self._strategy(), address_bucket(address)
-        try:
-            self._hit(strategy, self._rate, bucket)
-        except Exception as cause:  # whatever the storage's library raises: Redis is away
-            log.warning("the shared rate limits cannot be reached; each process counts alone", exc_info=cause)
-            self._shared_again_at = time.monotonic() + _TRY_AGAIN_AFTER_SECONDS
-            self._hit(self._alone, self._rate, bucket)
-
-    def _strategy(self) -> Any:
-        return self._limiter.limiter if time.monotonic() >= self._shared_again_at else self._alone
-
-    def _hit(self, strategy: Any, rate: RateLimitItem, bucket: str) -> None:
-        strategy.hit(rate, "refused", bucket)
-        window = strategy.get_window_stats(rate, "refused", bucket)
+        bucket = address_bucket(address)
+        _is_within, window = self._windows.hit(bucket)
         if window.remaining <= 0:
             if len(self._blocked_until) >= _MOST_BLOCKED:
                 self._blocked_until.clear()
             self._blocked_until[bucket] = window.reset_time
+
+
+class CreatedLimit:
+    """Counts every request to the machine endpoints that create rows for strangers, per address.
+
+    Apart from what browsers ask of pages: an app beside its users would be counted twice.
+    """
+
+    def __init__(self, limiter: Limiter, rate: values.Rate | None) -> None:
+        self._windows = _Windows(limiter, rate, "created by programs") if rate else None
+
+    def seconds_to_wait(self, address: str) -> int:
+        """Count a request; return 0 while the address may create."""
+        if self._windows is None:
+            return 0
+        is_within, window = self._windows.hit(address_bucket(address))
+        return 0 if is_within else max(0, int(window.reset_time - time.time())) + 1
 
 
 def limit_created(limiter: Limiter, rate: values.Rate | None) -> Callable[[Any], Any]:

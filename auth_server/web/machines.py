@@ -30,7 +30,7 @@ from auth_server.infra import events
 from auth_server.web import answers, request_id, surface
 from auth_server.web.answers import Answer, Headers
 from auth_server.web.headers import transport_security
-from auth_server.web.limits import RefusedLimit
+from auth_server.web.limits import CreatedLimit, RefusedLimit
 
 FORM = "application/x-www-form-urlencoded"
 LARGEST_BODY = 64 * 1024
@@ -96,14 +96,18 @@ class _Endpoint:
     handle: Handler
     methods: tuple[str, ...]
     is_limited: bool
+    creates: bool
     gate: AbstractContextManager[Any]
 
 
 class Machines:
     """WSGI middleware: answers the machine endpoints, and lets the application have every other path."""
 
-    def __init__(self, application: Wsgi, settings: config.Settings, limit: RefusedLimit) -> None:
+    def __init__(
+        self, application: Wsgi, settings: config.Settings, limit: RefusedLimit, created: CreatedLimit
+    ) -> None:
         self._application = application
+        self._created = created
         self._endpoints: dict[str, _Endpoint] = {}
         self._limit = limit
         self._common = (*_PROTECTION, *transport_security(settings))
@@ -117,10 +121,14 @@ class Machines:
         *,
         limited: bool = False,
         writes: bool = False,
+        creates: bool = False,
     ) -> None:
-        """Mount an endpoint. `limited`: its refusals count against the caller's address; `writes`: most answers do."""
+        """Mount an endpoint. `limited`: its refusals count against the caller's address; `writes`: most answers do.
+
+        `creates`: it creates rows for strangers, so all requests count.
+        """
         gate = self._writers_gate if writes else nullcontext()
-        self._endpoints[path] = _Endpoint(handler, methods, limited, gate)
+        self._endpoints[path] = _Endpoint(handler, methods, limited, creates, gate)
 
     @property
     def routes(self) -> dict[str, tuple[str, ...]]:
@@ -155,7 +163,9 @@ class Machines:
             return _handle(endpoint.handle, request)
         wait = self._limit.seconds_to_wait(address)
         if wait:
-            return _wait(wait)
+            return _wait(wait, "too many refused requests; wait")
+        if endpoint.creates and (wait := self._created.seconds_to_wait(address)):
+            return _wait(wait, "too many requests; wait")
         with endpoint.gate:
             answer = _handle(endpoint.handle, request)
         if 400 <= answer.status < 500 and answer.is_counted:
@@ -196,8 +206,8 @@ def _of_other_method(endpoint: _Endpoint, request: Request) -> Answer:
     return Answer(204, b"", (*_PREFLIGHT, *answers.NO_STORE))
 
 
-def _wait(seconds: int) -> Answer:
-    refusal = TemporarilyUnavailable("too many refused requests; wait", retry_after_seconds=seconds)
+def _wait(seconds: int, why: str) -> Answer:
+    refusal = TemporarilyUnavailable(why, retry_after_seconds=seconds)
     return answers.of_error(refusal, had_credentials=False)
 
 
@@ -236,9 +246,9 @@ _PREFLIGHT: Headers = (
 )
 
 
-def setup_machines(app: Flask, settings: config.Settings, limit: RefusedLimit) -> Machines:
+def setup_machines(app: Flask, settings: config.Settings, limit: RefusedLimit, created: CreatedLimit) -> Machines:
     """Put the machines' floor in front of the application, and return it for the endpoints to be mounted on."""
-    machines = Machines(app.wsgi_app, settings, limit)
+    machines = Machines(app.wsgi_app, settings, limit, created)
     app.wsgi_app = machines  # type: ignore[method-assign]
     app.extensions["machines"] = machines
     return machines

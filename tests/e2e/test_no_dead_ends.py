@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 from sqlalchemy import create_engine, select, update
 
-from auth_server.oauth.authorization_request import AuthorizationRequestRow
+from auth_server.oauth.waiting import AuthorizationRequestRow
 from tests.e2e.conftest import CHROMIUM, EMAIL, PASSWORD, SWITCHES, Site, marker, sign_in
 from tests.e2e.test_stories import authorization_url, last_answer
 from tests.support.authenticator import Authenticator

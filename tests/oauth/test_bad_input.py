@@ -34,7 +34,7 @@ TOKEN = (
     *("grant_type", "code", "redirect_uri", "code_verifier", "refresh_token", "scope", "resource", "audience"),
     *("client_id", "client_secret", "client_assertion", "client_assertion_type", "username", "password", "nonsense"),
 )
-MACHINE = ("/oauth/token", "/oauth/revoke", "/oauth/introspect")
+MACHINE = ("/oauth/token", "/oauth/revoke", "/oauth/introspect", "/oauth/par")
 QUICK = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
@@ -95,6 +95,25 @@ def test_any_value_of_an_authorization_parameter(rp: RelyingParty, quiet: Callab
                 ("https://wiki.example.org/callback?error=", "/login?", "/oauth/authorize?flow=", "")
             )
     assert len(asserts.rows(rp.app)["authorization_request"]) == stored
+    quiet()
+
+
+@pytest.mark.parametrize("name", [*AUTHORIZE, "client_secret", "client_assertion", "client_assertion_type", "nonsense"])
+def test_any_value_of_a_pushed_parameter(rp: RelyingParty, quiet: Callable[[], None], name: str) -> None:
+    """Refused as JSON, or taken and then shown as a page like any other request; the same beside a reference."""
+    pushed = 0
+    for value in NASTY:
+        headers = {} if name in ("client_id", "client_secret") else basic(rp.client.client_id, rp.secret)
+        fields = {**rp.request(), name: value}
+        answer = rp.machine.post("/oauth/par", data=form(fields), content_type=FORM, headers=headers)
+        if answer.status_code == 201:
+            pushed += 1
+            is_page_or_redirect(rp.bring(answer.json["request_uri"]))
+        else:
+            is_json_refusal(answer)
+        beside = {"client_id": rp.client.client_id, "request_uri": rp.reference(), name: value}
+        is_page_or_redirect(rp.browser.get("/oauth/authorize?" + form(beside).decode()))
+    assert len(asserts.rows(rp.app)["authorization_request"]) >= pushed + len(NASTY)
     quiet()
 
 
@@ -296,7 +315,7 @@ def test_any_body_and_query_at_machine_endpoints(
     headers = basic(client.client_id, secret) if proved else {}
     address = path + "?" + quote(query, safe="&=%")
     answer = machine.post(address, data=body, content_type=FORM, headers=headers)
-    if answer.status_code != 200:
+    if answer.status_code not in (200, 201):
         is_json_refusal(answer)
 
 

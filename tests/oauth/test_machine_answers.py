@@ -17,7 +17,7 @@ from tests.support.browser import Browser
 from tests.support.rp import RelyingParty, basic, bearer
 
 MACHINE = (
-    *("/oauth/token", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo", "/.well-known/jwks.json"),
+    *("/oauth/token", "/oauth/par", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo", "/.well-known/jwks.json"),
     *("/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"),
 )
 POSTED = ("/oauth/token", "/oauth/revoke", "/oauth/introspect")
@@ -86,7 +86,7 @@ def test_pages_answer_no_other_origin(browser: Browser, path: str) -> None:
         assert not [name for name, _value in answer.headers if name.startswith("Access-Control-")]
 
 
-@pytest.mark.parametrize("path", POSTED)
+@pytest.mark.parametrize("path", [*POSTED, "/oauth/par"])
 def test_what_is_too_large_is_refused_as_json(machine: Any, path: str) -> None:
     """413 for a body beyond 64 kB, 414 for a query beyond 16 kB, quickly."""
     asserts.is_oauth_error(machine.post(path, data={"token": "x" * 70_000}), "invalid_request", 413)
@@ -194,7 +194,7 @@ def test_identity_headers_give_no_machine_rights(rp: RelyingParty) -> None:
         "X-SSL-Client-Verify": "SUCCESS",
     }
     fields = {"grant_type": "client_credentials", "client_id": rp.client.client_id, "token": "x"}
-    for path in POSTED:
+    for path in (*POSTED, "/oauth/par"):
         asserts.is_oauth_error(rp.machine.post(path, data=fields, headers=claimed), "invalid_client", 401)
     assert rp.machine.get("/oauth/userinfo", headers=claimed, environ_base={"REMOTE_USER": "ada"}).status_code == 401
 

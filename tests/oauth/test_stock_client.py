@@ -1,14 +1,16 @@
-"""A stock client, requests-oauthlib, does the whole flow over real HTTP, and verifies tokens by the issuer alone."""
+"""Stock clients, requests-oauthlib and Authlib, do whole flows over real HTTP, and trust the issuer alone."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
 import pytest
 import requests
+from authlib.common.errors import AuthlibBaseError as AuthlibError
+from authlib.integrations.requests_client import OAuth2Session as AuthlibSession
 from flask import Flask
 from joserfc import jwt
 from joserfc.jwk import KeySet
@@ -110,6 +112,35 @@ def test_the_whole_flow(server: Flask, method: str) -> None:
         revoked = requests.post(about["revocation_endpoint"], data=given_back, auth=basic, timeout=10)
         assert (revoked.status_code, revoked.content) == (200, b"")
         assert session.get(about["userinfo_endpoint"], timeout=10).status_code == 401
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post", "none"])
+def test_a_stock_client_pushes_its_request(server: Flask, method: str) -> None:
+    """Authlib's client, as an app uses it that must push (RFC 9126): its own URL is pushed and its code redeemed."""
+    required = {"token_endpoint_auth_method": method, "require_pushed_authorization_requests": True}
+    client, secret = client_of(server, **required)
+    about = metadata_of(server)
+    stock = {"scope": "openid email", "redirect_uri": REDIRECT_URI, "code_challenge_method": "S256"}
+    with AuthlibSession(client.client_id, secret or None, token_endpoint_auth_method=method, **stock) as session:
+        url, state = session.create_authorization_url(about["authorization_endpoint"], code_verifier="v" * 43)
+        unpushed = requests.get(url, timeout=10, allow_redirects=False)
+        assert "error=invalid_request" in unpushed.headers["Location"]
+        proof = session.client_auth(session.token_endpoint_auth_method)
+        endpoint = about["pushed_authorization_request_endpoint"]
+        fields = dict(parse_qsl(urlsplit(url).query))
+        if method != "client_secret_basic":
+            del fields["client_id"]  # the proof brings it
+        pushed = requests.post(endpoint, fields, auth=proof, timeout=10)
+        assert pushed.status_code == 201
+        named = {"client_id": client.client_id, "request_uri": pushed.json()["request_uri"]}
+        back = walk(about["authorization_endpoint"] + "?" + urlencode(named))
+        tokens = session.fetch_token(
+            about["token_endpoint"], authorization_response=back, state=state, code_verifier="v" * 43
+        )
+        assert tokens["id_token"]
+        assert session.get(about["userinfo_endpoint"], timeout=10).json()["email"] == "ada@example.org"
+        with pytest.raises(AuthlibError, match="the code was used before"):
+            session.fetch_token(about["token_endpoint"], authorization_response=back, code_verifier="v" * 43)
 
 
 def test_a_stock_client_understands_our_refusals(server: Flask) -> None:

@@ -72,9 +72,28 @@ class RelyingParty:
         """Send the authorization request through the browser; return the first answer."""
         return self.browser.get("/oauth/authorize?" + urlencode(self.request(**changed), doseq=True))
 
+    def push(self, **changed: Any) -> TestResponse:
+        """Push the authorization request (RFC 9126) as this client; a value of None removes a parameter."""
+        return self.post("/oauth/par", self.request(**changed))
+
+    def reference(self, **changed: Any) -> str:
+        """Push, and return the reference."""
+        answer = self.push(**changed)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json["request_uri"])
+
+    def bring(self, reference: str, browser: Browser | None = None, **beside: Any) -> TestResponse:
+        """Let a browser come with a reference and nothing else but what is said; return the first answer."""
+        query = {"client_id": self.client.client_id, "request_uri": reference, **beside}
+        return (browser or self.browser).get("/oauth/authorize?" + urlencode(query, doseq=True))
+
     def walk(self, email: str = "ada@example.org", password: str = PASSWORD, **changed: Any) -> TestResponse:
         """Send the request, sign in and allow where asked; return the redirect to the app (or the page in the way)."""
-        response = self.browser.follow(self.authorize(**changed))
+        return self.walk_on(self.authorize(**changed), email, password)
+
+    def walk_on(self, answer: TestResponse, email: str = "ada@example.org", password: str = PASSWORD) -> TestResponse:
+        """Go on from the first answer as `walk` does."""
+        response = self.browser.follow(answer)
         for _step in range(4):
             page = Page(response.text) if response.status_code == 200 else None
             if page and page.marker == "login":

@@ -180,7 +180,9 @@ def test_the_refusal_never_leads_to_another_site(browser: Browser, path: str) ->
     assert not [link for link in links if unquote(link).replace("\\", "/").startswith("//")]
 
 
-@pytest.mark.parametrize("path", ["/oauth/token", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo"])
+@pytest.mark.parametrize(
+    "path", ["/oauth/token", "/oauth/par", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo"]
+)
 def test_machine_endpoints_need_no_token(browser: Browser, path: str) -> None:
     """They take no cookie, so nothing can be forged; their own refusals are the RFC's."""
     fields = {"grant_type": "client_credentials", "client_id": "x", "token": "x"}

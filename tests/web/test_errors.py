@@ -216,7 +216,7 @@ def test_a_machine_is_answered_in_json(browser: Browser, method: str, path: str,
     assert response.headers["Cache-Control"] == "no-store"
 
 
-@pytest.mark.parametrize("path", ["/oauth/token", "/oauth/revoke", "/oauth/introspect"])
+@pytest.mark.parametrize("path", ["/oauth/token", "/oauth/par", "/oauth/revoke", "/oauth/introspect"])
 @pytest.mark.parametrize(
     ("body", "content_type"),
     [

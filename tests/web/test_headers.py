@@ -24,7 +24,8 @@ FLOW_PAGES = (
     "/account/security/app",
 )
 MACHINE_PATHS = (
-    *("/oauth/token", "/oauth/userinfo", "/oauth/introspect", "/oauth/revoke", "/healthz", "/readyz", "/metrics"),
+    *("/oauth/token", "/oauth/par", "/oauth/userinfo", "/oauth/introspect", "/oauth/revoke"),
+    *("/healthz", "/readyz", "/metrics"),
     *("/.well-known/openid-configuration", "/.well-known/jwks.json", "/.well-known/nothing"),
 )
 
