@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from auth_server.oauth.server import Server
+from auth_server.oauth.server import TOKEN_PATH, Server
 from auth_server.web.machines import Machines
 
-PATH = "/oauth/token"
+PATH = TOKEN_PATH
 
 
 def setup_token(machines: Machines, server: Server) -> None:

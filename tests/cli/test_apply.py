@@ -161,7 +161,7 @@ def test_every_problem_is_told_with_its_line(run: Run, file: Path) -> None:
         ('"Orders"', '"Orders"\nalg = "HS256"', "RS256, ES256, EdDSA"),
         ('"Read your orders"', "1", "a title for each scope"),
         ("first_party   = true", 'first_party   = "yes"', "expected true or false"),
-        ("first_party   = true", 'token_endpoint_auth_method = "none"', "a public client has none"),
+        ("first_party   = true", 'token_endpoint_auth_method = "none"', "a client with the method none has none"),
         ('"Ada"', '"Ada"\nverified = "no"', "expected true or false"),
         ('"Ada"', '"Ada"\nclaims = { birthdate = 1815-12-10 }', ":22: user.ada@example.org: a JSON value"),
         ('"Ada"', '"Ada"\nclaims = { email = "eve@example.org" }', "cannot be set freely"),
