@@ -260,7 +260,7 @@ client_secret = {{ env = "ROBOT_SECRET" }}
         .replace("client_secret_post", "client_secret_jwt")
         .replace(f'hash = "sha256:{digest}"', 'env = "ROBOT_SECRET"')
     )
-    assert run("apply", str(file)).out.splitlines() == ["change client old-robot (secret, token_endpoint_auth_method)"]
+    assert run("apply", str(file)).out.splitlines() == ["change client old-robot (token_endpoint_auth_method, secret)"]
 
 
 def test_a_declared_password_signs_in(app: Flask, run: Run, file: Path) -> None:
