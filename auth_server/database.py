@@ -13,7 +13,7 @@ is called by both says `execute`, which takes whichever is there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -113,10 +113,12 @@ def has_one_writer() -> bool:
 class Work:
     """What one request of a machine does with the database: one connection, at most one transaction.
 
-    `notes` are what others remember of the open transaction; `after_commit` runs once, after the next commit.
+    `notes` are what others remember of the open transaction; `after_commit` runs once, after the next commit. `turn` is
+    what the request holds while it works: its place among those that write.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, turn: AbstractContextManager[Any]) -> None:
+        self.turn = turn
         self.notes: dict[str, Any] = {}
         self.after_commit: list[Callable[[], None]] = []
         self._connection: Connection | None = None
@@ -203,15 +205,35 @@ _work: ContextVar[Work | None] = ContextVar("auth_server_work", default=None)
 
 
 @contextmanager
-def work() -> Iterator[Work]:
-    """Let `execute` use a `Work` within the block; what it does not commit is undone."""
-    own = Work()
-    token = _work.set(own)
+def work(turn: AbstractContextManager[Any] | None = None) -> Iterator[Work]:
+    """Let `execute` use a `Work` within the block, once it is its turn; what it does not commit is undone."""
+    own = Work(turn or nullcontext())
+    with own.turn:
+        token = _work.set(own)
+        try:
+            yield own
+        finally:
+            _work.reset(token)
+            own.close()
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """Step aside for something slow, such as a request of our own: no connection and no turn is held within the block.
+
+    What the request has done so far is committed.
+    """
+    own = _work.get()
+    release()
+    if own is None:
+        yield
+        return
+    own.close()
+    own.turn.__exit__(None, None, None)
     try:
-        yield own
+        yield
     finally:
-        _work.reset(token)
-        own.close()
+        own.turn.__enter__()
 
 
 def execute(statement: Executable, parameters: Any = None) -> CursorResult[Any]:
@@ -292,5 +314,9 @@ def insert(table: Table) -> sqlite.Insert:
 
 
 def release() -> None:
-    """Commit what the request has done so far and give the connection back, before slow work such as a hash."""
-    db.session.commit()
+    """Commit what the request has done so far, before slow work such as a hash: nobody waits for its lock meanwhile."""
+    own = _work.get()
+    if own is not None:
+        own.commit()
+    else:
+        db.session.commit()

@@ -20,6 +20,7 @@ from auth_server import config, create_app
 from auth_server.access import apis, policy, roles
 from auth_server.accounts import sessions, sign_in, users
 from auth_server.clients import client as clients
+from auth_server.clients.secrets import New
 from auth_server.database import db
 from auth_server.infra import clock, crypto, events
 from auth_server.tokens import store
@@ -89,7 +90,7 @@ class OurGround:
         for scope, form, alg in ((OPAQUE, "opaque", "RS256"), (ES256, "jwt", "ES256"), (RS256, "jwt", "RS256")):
             apis.create(f"https://{scope}.example.org", scopes={scope: scope}, token_format=form, alg=alg)
         for client_id, metadata in ((APP, _APP), (SERVICE, _SERVICE)):
-            clients.create(metadata, client_id=client_id, secret_digest=crypto.digest(SECRET))
+            clients.create(metadata, client_id=client_id, secret=New(crypto.digest(SECRET)))
         user = users.create("ada@example.org", "Ada Lovelace", verified=True)
         db.session.flush()
         roles.put(user.id, [roles.ADMINISTRATOR])  # without an administrator every page leads to the set-up

@@ -12,7 +12,8 @@ from werkzeug.test import TestResponse
 
 from auth_server.access.apis import IDENTITY_SCOPES
 from auth_server.errors import InvalidClientMetadata
-from tests.support import asserts, factories
+from tests.support import assertion, asserts, factories
+from tests.support.assertion import Signer
 from tests.support.browser import Browser
 from tests.support.rp import RelyingParty, answer_of, basic, payload
 
@@ -96,15 +97,31 @@ def test_grant_types(app: Flask, browser: Browser, document: dict[str, Any], gra
         asserts.is_oauth_error(answer, "unsupported_grant_type")
 
 
+KEYS = {alg: assertion.signer(alg) for alg in ("RS256", "PS256", "ES256", "EdDSA")}
+SIGNED = {"private_key_jwt": (*KEYS, "RS512", "ES384", "none"), "client_secret_jwt": ("HS256", "HS512", "none")}
+
+
+def client_for(app: Flask, method: str) -> tuple[str, str]:
+    """Return the id and secret of a client that may use the method, where there is such a thing."""
+    if method == "none":
+        return factories.public_client(app).client_id, ""
+    about: dict[str, Any] = {"token_endpoint_auth_method": method} if method in SIGNED else {}
+    if method == "private_key_jwt":
+        about["jwks"] = {"keys": [KEYS["ES256"].jwk()]}
+    client, secret = factories.service(app, **about)
+    return client.client_id, secret
+
+
 def present(app: Flask, path: str, method: str, client_id: str, secret: str, **fields: str) -> TestResponse:
     """Ask an endpoint with a client authentication method."""
     machine = app.test_client(use_cookies=False)
-    assertion = {"client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}
+    claims = assertion.claims(client_id, "http://localhost:8421")
+    shared = Signer("HS256", secret.encode())
     ways: dict[str, dict[str, str]] = {
         "client_secret_post": {"client_id": client_id, "client_secret": secret},
         "none": {"client_id": client_id},
-        "client_secret_jwt": {**assertion, "client_assertion": "e30.e30.e30"},
-        "private_key_jwt": {**assertion, "client_assertion": "e30.e30.e30", "client_id": client_id},
+        "client_secret_jwt": assertion.fields(shared.token(claims)),
+        "private_key_jwt": assertion.fields(KEYS["ES256"].token(claims), client_id=client_id),
         "tls_client_auth": {"client_id": client_id},
         "self_signed_tls_client_auth": {"client_id": client_id},
     }
@@ -118,19 +135,34 @@ def test_client_authentication_methods(app: Flask, document: dict[str, Any], end
     """At each endpoint just the advertised ones count; `none` names a public client, which services are not."""
     advertised = document[f"{endpoint}_endpoint_auth_methods_supported"]
     assert set(advertised) <= set(EVERY_METHOD)
-    if method == "none":
-        client, secret = factories.public_client(app), ""
-    else:
-        client, secret = factories.service(app)
+    client_id, secret = client_for(app, method)
     fields = {"grant_type": "refresh_token" if method == "none" else "client_credentials", "token": "x"}
     path = local(document[f"{endpoint}_endpoint"])
-    answer = present(app, path, method, client.client_id, secret, **fields, refresh_token="x")
+    answer = present(app, path, method, client_id, secret, **fields, refresh_token="x")
     if method not in advertised:
         asserts.is_oauth_error(answer, "invalid_client", 401)
     elif (endpoint, method) == ("token", "none"):
         asserts.is_oauth_error(answer, "invalid_grant")  # the client was accepted, its token was not
     else:
         assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("endpoint", ["token", "revocation", "introspection"])
+@pytest.mark.parametrize(("method", "alg"), [(method, alg) for method, algs in SIGNED.items() for alg in algs])
+def test_algorithms_of_assertions(app: Flask, document: dict[str, Any], endpoint: str, method: str, alg: str) -> None:
+    """Each advertised one is taken from a client that has registered it, and no other can be registered."""
+    about: dict[str, Any] = {"token_endpoint_auth_method": method, "token_endpoint_auth_signing_alg": alg}
+    if method == "private_key_jwt":
+        about["jwks"] = {"keys": [key.jwk() for key in KEYS.values()]}
+    if alg not in document[f"{endpoint}_endpoint_auth_signing_alg_values_supported"]:
+        with pytest.raises(InvalidClientMetadata):
+            factories.service(app, **about)
+        return
+    client, secret = factories.service(app, **about)
+    by = KEYS.get(alg) or Signer(alg, secret.encode())
+    form = assertion.fields(by.token(assertion.claims(client.client_id, document["issuer"])), token="x")
+    path = local(document[f"{endpoint}_endpoint"])
+    assert app.test_client().post(path, data={**form, "grant_type": "client_credentials"}).status_code == 200
 
 
 @pytest.mark.parametrize("alg", EVERY_ALG)

@@ -15,6 +15,7 @@ from flask import Flask
 from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
+from auth_server import config
 from auth_server.access import invitations, roles
 from auth_server.accounts import addresses, passkeys, passwords, second_factor, users
 from auth_server.clients import client as clients
@@ -24,7 +25,7 @@ from auth_server.infra import events, once
 from auth_server.keys import jose, keyring
 from auth_server.tokens import ending, models
 from tests.conftest import process_settings
-from tests.support import asserts, authenticator, factories, mailbox, passkey
+from tests.support import assertion, asserts, authenticator, factories, mailbox, passkey
 from tests.support.browser import Browser
 from tests.support.dpop import DpopKey
 from tests.support.live import Server, command
@@ -194,6 +195,24 @@ def test_a_reference_that_one_browser_brings_often_gives_one_code(app: Flask, rp
         assert len(asserts.events_of(app, "code.issued")) == before + 1
         (winner,) = [answer for answer in answers if answer.status_code == 303]
         assert rp.exchange(answer_of(winner)["code"]).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/oauth/token", "/oauth/introspect", "/oauth/revoke"])
+def test_of_concurrent_uses_of_an_assertion_one_succeeds(make_site: Callable[..., Site], path: str) -> None:
+    """One 200, the others invalid_client, whatever process they come to (TE-07)."""
+    site = make_site()
+    by = assertion.signer("ES256")
+    keys = {"token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": [by.jwk()]}}
+    client, _none = factories.service(site.app, **keys)
+    other = by.token(assertion.claims(client.client_id, config.current().issuer))
+    token = by.token(assertion.claims(client.client_id, config.current().issuer))
+    fields = {"grant_type": "client_credentials", "token": "x"}
+    answers = at_once(
+        *(lambda way=way: site.post(way, path, assertion.fields(token, **fields), {}) for way in range(10))
+    )
+    assert sorted(answer.verdict for answer in answers) == [(200, "")] + [(401, "invalid_client")] * 9
+    assert {site.post(way, path, assertion.fields(token, **fields), {}).status for way in (0, 1)} == {401}
+    assert site.post(1, path, assertion.fields(other, **fields), {}).status == 200
 
 
 @pytest.mark.parametrize("count", [2, 10])

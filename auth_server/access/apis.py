@@ -18,6 +18,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_server import config, database
 from auth_server.clients import client as clients
+from auth_server.clients.secrets import New
 from auth_server.database import Base
 from auth_server.errors import RefusedInput
 from auth_server.infra import stamp
@@ -93,7 +94,7 @@ def create(
     token_ttl_seconds: int | None = None,
     minimum_acr: str | None = None,
     scope_acr: Mapping[str, str] | None = None,
-    secret_digest: str | None = None,
+    secret: New | None = None,
     by_apply: bool = False,
 ) -> tuple[Api, str | None]:
     """Register an API and its credentials; return it with its new secret. Raises `RefusedInput`."""
@@ -103,7 +104,7 @@ def create(
     if identifier in _load_all().by_identifier:
         raise RefusedInput("this API exists already", "identifier")
     credentials = {"client_name": values["name"], "grant_types": [], "scope": ""}
-    client, raw_secret = clients.create(credentials, secret_digest=secret_digest)
+    client, raw_secret = clients.create(credentials, secret=secret)
     database.execute(_TABLE.insert().values(**values, client_id=client.client_id, made_by_apply=by_apply))
     _cache.bump()
     record(Event.API_CREATED, client=client.client_id, api=identifier)

@@ -12,6 +12,8 @@ import click
 from auth_server.cli.root import confirm, example, in_app, json_option, refuse, say, show, yes_option
 from auth_server.clients import client as client_rows
 from auth_server.clients.client import Client
+from auth_server.clients.secrets import SHORTEST_CHOSEN, New
+from auth_server.clients.secrets import of as secrets_of
 from auth_server.errors import InvalidClientMetadata, RefusedInput
 from auth_server.infra import crypto
 from auth_server.tokens import ending
@@ -28,7 +30,7 @@ _options = (
     click.option("--redirect-uri", "redirect_uris", multiple=True, help="May be repeated."),
     click.option("--grant-type", "grant_types", multiple=True, help="May be repeated."),
     click.option("--scope", help="Scopes separated by spaces."),
-    click.option("--auth-method", help="client_secret_basic, client_secret_post or none."),
+    click.option("--auth-method", help="How it proves itself: none, private_key_jwt, client_secret_basic …"),
     click.option("--first-party/--third-party", "first_party", default=None, help="First-party: no consent page."),
 )
 
@@ -51,8 +53,8 @@ def create(file: str | None, as_json: bool, **given: Any) -> None:
     if not raw:
         raise click.UsageError("--metadata FILE, or at least --name and --redirect-uri")
     chosen_id, chosen_secret = raw.pop("client_id", None), raw.pop("client_secret", None)
-    digest = None if chosen_secret is None else _digest_of_chosen(chosen_secret)
-    client, raw_secret = client_rows.create(raw, client_id=chosen_id, secret_digest=digest)
+    secret = None if chosen_secret is None else _chosen(chosen_secret)
+    client, raw_secret = client_rows.create(raw, client_id=chosen_id, secret=secret)
     if raw_secret:
         say("The client_secret is shown this once.")
     show(registration(client, raw_secret), as_json)
@@ -112,7 +114,7 @@ def secrets(client_id: str, add: bool, remove: str | None, yes: bool, as_json: b
     raw_secret = client_rows.add_secret(client) if add else None
     rows = [
         {"id": row.id, "prefix": row.prefix, "created": row.created_at, "last_used": row.last_used_at}
-        for row in client_rows.secrets_of(client_id)
+        for row in secrets_of(client_id)
     ]
     answer: dict[str, Any] = {"client_id": client_id, "secrets": rows}
     if raw_secret:
@@ -193,7 +195,7 @@ def _metadata(file: str | None, given: dict[str, Any]) -> dict[str, Any]:
     return raw
 
 
-def _digest_of_chosen(secret: object) -> str:
-    if not isinstance(secret, str) or len(secret) < client_rows.SHORTEST_CHOSEN_SECRET:
-        raise RefusedInput(f"use at least {client_rows.SHORTEST_CHOSEN_SECRET} characters", "client_secret")
-    return crypto.digest(secret)
+def _chosen(secret: object) -> New:
+    if not isinstance(secret, str) or len(secret) < SHORTEST_CHOSEN:
+        raise RefusedInput(f"use at least {SHORTEST_CHOSEN} characters", "client_secret")
+    return New(crypto.digest(secret), secret)

@@ -103,10 +103,15 @@ class Declaration:
         except ProtocolError as refusal:
             self.refuse(refusal.description, item.kind, item.id, refusal.description.partition(":")[0])
             return False
-        if item.secret and item.values.get("token_endpoint_auth_method") == "none":
-            self.refuse("client_secret: a public client has none", item.kind, item.id, "client_secret")
-            return False
-        return True
+        method = item.values.get("token_endpoint_auth_method")
+        problem = ""
+        if item.secret and not metadata.has_secret(method):
+            problem = f"a client with the method {method} has none"
+        elif item.secret and not item.secret.plain and method == metadata.SIGNS_WITH_SECRET:
+            problem = "client_secret_jwt needs the secret itself, from env or file"
+        if problem:
+            self.refuse(f"client_secret: {problem}", item.kind, item.id, "client_secret")
+        return not problem
 
     def _refuse_twins(self) -> None:
         """Two spellings of one address would change the same person to and fro."""

@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from auth_server.clients import client as clients
-from auth_server.clients import metadata
+from auth_server.clients import metadata, secrets
 from auth_server.infra import crypto
 from auth_server.keys.access_token import ACR_VALUES
 
@@ -24,7 +23,7 @@ Check = Callable[[Any], Any]
 
 @dataclass(frozen=True)
 class Secret:
-    """A declared secret: the digest or hash to store, or a password in the clear that was read from outside."""
+    """A declared secret: the digest or hash to store, and what it is in the clear where that was read from outside."""
 
     stored: str = field(default="", repr=False)
     plain: str = field(default="", repr=False)
@@ -93,9 +92,9 @@ def _random_secret(value: Any) -> Secret:
         if not re.fullmatch(r"sha256:[0-9a-f]{64}", content):
             raise ValueError('hash: expected "sha256:<hex>", in lower case')
         return Secret(stored=content.removeprefix("sha256:"))
-    if len(content) < clients.SHORTEST_CHOSEN_SECRET:
-        raise ValueError(f"a secret has at least {clients.SHORTEST_CHOSEN_SECRET} characters")
-    return Secret(stored=crypto.digest(content))
+    if len(content) < secrets.SHORTEST_CHOSEN:
+        raise ValueError(f"a secret has at least {secrets.SHORTEST_CHOSEN} characters")
+    return Secret(crypto.digest(content), content)
 
 
 def _outside(value: Any) -> tuple[str, str]:

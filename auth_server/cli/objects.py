@@ -13,7 +13,8 @@ from auth_server.accounts import passwords, users
 from auth_server.cli.declaration import Declared
 from auth_server.cli.fields import Secret
 from auth_server.clients import client as clients
-from auth_server.clients import metadata
+from auth_server.clients import metadata, secrets
+from auth_server.clients.secrets import New
 
 
 @dataclass(frozen=True)
@@ -84,24 +85,24 @@ def _api(item: Declared) -> Change | None:
     del values["token_ttl"]
     present = {api.identifier: api for api in apis.listing()}.get(item.id)
     if present is None:
-        made, raw_secret = apis.create(item.id, **values, secret_digest=_digest(item), by_apply=True)
+        made, raw_secret = apis.create(item.id, **values, secret=_secret(item), by_apply=True)
         return Change("create", "api", item.id, next_step=_how_to_get_a_secret(made.client_id, raw_secret))
     changed = _differing(wanted, _held(present))
     if changed:
         apis.change(present, **values)
-    return _changed(item, changed + _new_secret(present.client_id, _digest(item)))
+    return _changed(item, changed + _new_secret(present.client_id, _secret(item)))
 
 
 def _client(item: Declared) -> Change | None:
     present = clients.find(item.id)
     if present is None:
-        _made, raw_secret = clients.create(item.values, client_id=item.id, secret_digest=_digest(item), by_apply=True)
+        _made, raw_secret = clients.create(item.values, client_id=item.id, secret=_secret(item), by_apply=True)
         return Change("create", "client", item.id, next_step=_how_to_get_a_secret(item.id, raw_secret))
     details = metadata.validate(item.values)
     changed = _differing(details | dict.fromkeys(present.details.keys() - details.keys()), present.details)
     if changed:
         clients.replace(present, details)
-    return _changed(item, changed + _new_secret(item.id, _digest(item)))
+    return _changed(item, changed + _new_secret(item.id, _secret(item)))
 
 
 def _user(item: Declared) -> Change | None:
@@ -156,17 +157,20 @@ def _changed(item: Declared, fields: tuple[str, ...]) -> Change | None:
     return Change("change", item.kind, item.id, fields) if fields else None
 
 
-def _digest(item: Declared) -> str | None:
-    return item.secret.stored if item.secret else None
+def _secret(item: Declared) -> New | None:
+    return New(item.secret.stored, item.secret.plain or None) if item.secret else None
 
 
-def _new_secret(client_id: str, digest: str | None) -> tuple[str, ...]:
+def _new_secret(client_id: str, wanted: New | None) -> tuple[str, ...]:
     """Add a declared secret that the client does not have yet; the others stay, so that a rotation overlaps."""
-    if digest is None or digest in {secret.digest for secret in clients.secrets_of(client_id)}:
-        return ()
     client = clients.find(client_id)
-    if client:
-        clients.add_secret(client, digest)
+    if client is None or wanted is None:
+        return ()
+    must_be_readable = client.auth_method == metadata.SIGNS_WITH_SECRET
+    held = {row.digest for row in secrets.of(client_id) if row.sealed or not must_be_readable}
+    if wanted.digest in held:
+        return ()
+    clients.add_secret(client, wanted)
     return ("secret",)
 
 

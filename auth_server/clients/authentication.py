@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
+from auth_server.clients import assertions, metadata, secrets
 from auth_server.clients import client as clients
 from auth_server.clients.client import Client
 from auth_server.errors import InvalidClient, InvalidRequest
 
 _LONGEST_HEADER = 4096
-METHODS = ("client_secret_basic", "client_secret_post", "none")
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,18 @@ class Authenticated:
     method: str
 
 
-def authenticate(authorization: str | None, form: Mapping[str, str]) -> Authenticated:
-    """Return the client; raise `InvalidClient`, or `InvalidRequest` for more than one method at once."""
+def authenticate(authorization: str | None, form: Mapping[str, str], audiences: Sequence[str] = ()) -> Authenticated:
+    """Return the client; raise `InvalidClient`, or `InvalidRequest` for more than one method at once.
+
+    `audiences` are our names in assertions. What a good assertion has used up is committed.
+    """
     basic = authorization is not None and authorization[:6].lower() == "basic "
     if sum((basic, "client_secret" in form, "client_assertion" in form)) > 1:
         raise InvalidRequest("more than one client authentication method", detail="several methods")
+    if not ("client_assertion" in form) == ("client_assertion_type" in form):
+        raise InvalidClient(detail="client_assertion and client_assertion_type belong together")
     if "client_assertion" in form:
-        raise InvalidClient(detail="client_assertion is not supported")
+        return _with_assertion(form, audiences)
     if basic:
         return _basic(authorization or "", form.get("client_id"))
     client_id = form.get("client_id")
@@ -46,6 +51,14 @@ def authenticate(authorization: str | None, form: Mapping[str, str]) -> Authenti
     if not client.is_public:
         raise InvalidClient(detail="a confidential client sent no secret")
     return Authenticated(client, "none")
+
+
+def claimed_client(form: Mapping[str, str]) -> str:
+    """Return the client id that a request's assertion names, which proves nothing; "" when there is none."""
+    try:
+        return assertions.claimed_client(assertions.read(form.get("client_assertion", "")))
+    except InvalidClient:
+        return ""
 
 
 def _basic(authorization: str, body_client_id: str | None) -> Authenticated:
@@ -72,14 +85,27 @@ def _decoded(authorization: str) -> tuple[str, str]:
     return name, secret
 
 
+def _with_assertion(form: Mapping[str, str], audiences: Sequence[str]) -> Authenticated:
+    """RFC 7521 §4.2: `client_id` is not needed, and must agree when it is there."""
+    if form["client_assertion_type"] != assertions.TYPE:
+        raise InvalidClient(detail="unknown client_assertion_type")
+    assertion = assertions.read(form["client_assertion"])
+    client = _known(form.get("client_id") or assertions.claimed_client(assertion))
+    method = client.auth_method or "a secret"
+    if method not in metadata.ASSERTION_ALGORITHMS:
+        raise InvalidClient(detail=f"registered for {method}, used an assertion")
+    assertions.check(client, assertion, audiences)
+    return Authenticated(client, method)
+
+
 def _with_secret(client_id: str, candidates: list[str], method: str) -> Authenticated:
     client = _known(client_id)
     if client.auth_method not in (None, method):
         raise InvalidClient(detail=f"registered for {client.auth_method}, used {method}")
     for presented in candidates:
-        found = clients.matching_secret(client, presented)
+        found = secrets.matching(client.secrets, presented)
         if found:
-            clients.note_use(found)
+            secrets.note_use(found)
             return Authenticated(client, method)
     raise InvalidClient(detail="wrong client secret")
 

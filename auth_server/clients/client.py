@@ -5,25 +5,23 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, Connection, ForeignKey, String, Text, bindparam, delete, select, update
+from sqlalchemy import JSON, Boolean, String, bindparam, delete, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_server import config, database
-from auth_server.clients import metadata
+from auth_server.clients import metadata, secrets
+from auth_server.clients.secrets import New, Secret
 from auth_server.database import Base, Moment
 from auth_server.errors import RefusedInput
-from auth_server.infra import clock, crypto, stamp
-from auth_server.infra.batch import Batch
+from auth_server.infra import clock, stamp
 from auth_server.infra.events import Event, record
 from auth_server.prepared import Prepared
 
-SHORTEST_CHOSEN_SECRET = 32
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._~:/-]{1,255}\Z")
-_TOUCH_SECRET_EVERY = timedelta(hours=1)
 
 
 class ClientRow(Base):
@@ -37,38 +35,12 @@ class ClientRow(Base):
     disabled_at: Mapped[datetime | None] = mapped_column(Moment)
 
 
-class ClientSecretRow(Base):
-    """One of a client's secrets: several may be valid at once, so that they rotate with overlap."""
-
-    __tablename__ = "client_secret"
-    id: Mapped[str] = mapped_column(String(36), primary_key=True)
-    client_id: Mapped[str] = mapped_column(ForeignKey("client.client_id", ondelete="CASCADE"), index=True)
-    digest: Mapped[str] = mapped_column(String(64))
-    prefix: Mapped[str] = mapped_column(String(8))
-    created_at: Mapped[datetime] = mapped_column(Moment)
-    last_used_at: Mapped[datetime | None] = mapped_column(Moment)
-    sealed: Mapped[str | None] = mapped_column(Text)
-
-
 _CLIENT: Any = ClientRow.__table__
-_SECRET: Any = ClientSecretRow.__table__
 _FIND = Prepared(
     select(_CLIENT.c.client_id, _CLIENT.c.details, _CLIENT.c.created_at, _CLIENT.c.disabled_at).where(
         _CLIENT.c.client_id == bindparam("which")
     )
 )
-
-
-@dataclass(frozen=True)
-class Secret:
-    """A stored client secret. `prefix` is shown so that people can tell secrets apart."""
-
-    id: str
-    digest: str
-    prefix: str
-    created_at: datetime
-    last_used_at: datetime | None
-    sealed: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -114,6 +86,10 @@ class Client:
     def is_public(self) -> bool:
         return self.auth_method == "none"
 
+    @property
+    def profile(self) -> str:
+        return str(self.details.get("profile", "oauth21"))
+
     def may_use(self, grant_type: str) -> bool:
         return grant_type in self.grant_types
 
@@ -147,13 +123,15 @@ def listing() -> list[Client]:
 
 
 def create(
-    raw: Mapping[str, Any], *, client_id: str | None = None, secret_digest: str | None = None, by_apply: bool = False
+    raw: Mapping[str, Any], *, client_id: str | None = None, secret: New | None = None, by_apply: bool = False
 ) -> tuple[Client, str | None]:
-    """Register a client; return it with its new secret, or None for public clients and given digests.
+    """Register a client; return it with the secret that was made up, or None when it has none or one was given.
 
-    Raises `InvalidClientMetadata`, `InvalidRedirectUri`, or `RefusedInput` for the id.
+    Raises `InvalidClientMetadata`, `InvalidRedirectUri`, or `RefusedInput` for the id or the secret.
     """
     details = metadata.validate(raw)
+    method = details.get("token_endpoint_auth_method")
+    _check_secret(method, secret)
     chosen = client_id or str(uuid.uuid4())
     if not _CLIENT_ID.match(chosen):
         raise RefusedInput("a client id has letters, digits and . _ ~ : / - only", "client_id")
@@ -161,13 +139,12 @@ def create(
     statement = database.insert(_CLIENT).values(**values, created_at=clock.now(), disabled_at=None)
     if database.execute(statement.on_conflict_do_nothing(index_elements=["client_id"])).rowcount != 1:
         raise RefusedInput("this client id is taken", "client_id")
-    raw_secret = None
-    if details.get("token_endpoint_auth_method") != "none":
-        raw_secret = None if secret_digest else crypto.new_alphanumeric_secret()
-        _insert_secret(chosen, secret_digest or crypto.digest(raw_secret or ""), raw_secret)
+    if metadata.has_secret(method):
+        secret = secret or secrets.make_up()
+        secrets.insert(chosen, secret, readable=method == metadata.SIGNS_WITH_SECRET)
     _cache.bump()
     record(Event.CLIENT_CREATED, client=chosen)
-    return _loaded(chosen), raw_secret
+    return _loaded(chosen), secret.raw if secret and secret.is_ours else None
 
 
 def change(client: Client, raw: Mapping[str, Any]) -> Client:
@@ -180,6 +157,8 @@ def change(client: Client, raw: Mapping[str, Any]) -> Client:
 def replace(client: Client, details: Mapping[str, Any]) -> Client:
     """Set validated metadata as a whole."""
     database.execute(update(_CLIENT).where(_CLIENT.c.client_id == client.client_id).values(details=dict(details)))
+    if details.get("token_endpoint_auth_method") != metadata.SIGNS_WITH_SECRET:
+        secrets.keep_digests_only(client.client_id)
     _cache.bump()
     changed = sorted(name for name in {*client.details, *details} if client.details.get(name) != details.get(name))
     record(Event.CLIENT_CHANGED, client=client.client_id, changed=changed)
@@ -201,63 +180,25 @@ def remove(client: Client) -> None:
     record(Event.CLIENT_DELETED, client=client.client_id)
 
 
-def add_secret(client: Client, digest: str | None = None) -> str | None:
-    """Add a secret beside the present ones and return it, or None when its digest was given."""
-    if client.is_public:
-        raise RefusedInput("a public client has no secret")
-    raw_secret = None if digest else crypto.new_alphanumeric_secret()
-    _insert_secret(client.client_id, digest or crypto.digest(raw_secret or ""), raw_secret)
+def add_secret(client: Client, secret: New | None = None) -> str | None:
+    """Add a secret beside the present ones and return it when it was made up, or None when it was given."""
+    if not metadata.has_secret(client.auth_method):
+        raise RefusedInput(f"a client with the method {client.auth_method} has no secret")
+    _check_secret(client.auth_method, secret)
+    added = secret or secrets.make_up()
+    secrets.insert(client.client_id, added, readable=client.auth_method == metadata.SIGNS_WITH_SECRET)
     _cache.bump()
     record(Event.CLIENT_SECRET_ADDED, client=client.client_id)
-    return raw_secret
+    return added.raw if added.is_ours else None
 
 
 def remove_secret(client: Client, secret_id: str) -> bool:
     """Remove a secret; False when the client has no such secret."""
-    condition = (_SECRET.c.id == secret_id, _SECRET.c.client_id == client.client_id)
-    if database.execute(delete(_SECRET).where(*condition)).rowcount != 1:
+    if not secrets.remove(client.client_id, secret_id):
         return False
     _cache.bump()
     record(Event.CLIENT_SECRET_REMOVED, client=client.client_id)
     return True
-
-
-def secrets_of(client_id: str) -> tuple[Secret, ...]:
-    """Return a client's secrets as the database has them now, oldest first."""
-    columns = [column for column in _SECRET.columns if column.name != "client_id"]
-    rows = database.execute(
-        select(*columns).where(_SECRET.c.client_id == client_id).order_by(_SECRET.c.created_at, _SECRET.c.id)
-    )
-    return tuple(Secret(**row._mapping) for row in rows)
-
-
-def matching_secret(client: Client, presented: str) -> Secret | None:
-    """Return the stored secret that was presented, or None; compares all of them in constant time."""
-    digest = crypto.digest(presented)
-    found = None
-    for secret in client.secrets:
-        if crypto.same(secret.digest, digest):
-            found = secret
-    return found
-
-
-def note_use(secret: Secret) -> None:
-    """Remember that a secret was used: at most once an hour, and with the next batch rather than now."""
-    now = clock.now()
-    last = _noted.get(secret.id) or secret.last_used_at
-    if last is None or now - last >= _TOUCH_SECRET_EVERY:
-        _noted[secret.id] = now
-        _uses.add({"which": secret.id, "now": now})
-
-
-def _write_uses(connection: Connection, uses: list[dict[str, Any]]) -> None:
-    connection.execute(_NOTE_USE, uses)
-
-
-_NOTE_USE = update(_SECRET).where(_SECRET.c.id == bindparam("which")).values(last_used_at=bindparam("now"))
-_uses = Batch(_write_uses)
-_noted: dict[str, datetime] = {}
-"""When this process last noted a secret's use; one entry a secret."""
 
 
 def made_by_apply() -> list[str]:
@@ -266,18 +207,11 @@ def made_by_apply() -> list[str]:
     return [row.client_id for row in rows]
 
 
-def _insert_secret(client_id: str, digest: str, raw_secret: str | None) -> None:
-    database.execute(
-        _SECRET.insert().values(
-            id=str(uuid.uuid4()),
-            client_id=client_id,
-            digest=digest,
-            prefix=(raw_secret or "")[:6],
-            created_at=clock.now(),
-            last_used_at=None,
-            sealed=None,
-        )
-    )
+def _check_secret(method: str | None, secret: New | None) -> None:
+    if secret and not metadata.has_secret(method):
+        raise RefusedInput(f"a client with the method {method} has no secret", "client_secret")
+    if secret and secret.raw is None and method == metadata.SIGNS_WITH_SECRET:
+        raise RefusedInput("client_secret_jwt needs the secret itself, not its digest", "client_secret")
 
 
 def _loaded(client_id: str) -> Client:
@@ -289,7 +223,7 @@ def _loaded(client_id: str) -> Client:
 
 def _load(client_id: str) -> Client | None:
     row = database.first(_FIND, {"which": client_id})
-    return None if row is None else _value(*row, secrets=secrets_of(client_id))
+    return None if row is None else _value(*row, secrets=secrets.of(client_id))
 
 
 def _value(

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from auth_server.errors import InvalidClientMetadata, InvalidRedirectUri
-from auth_server.keys import access_token
+from auth_server.keys import access_token, foreign
+from auth_server.keys.foreign import BadKey
 from auth_server.values import is_loopback
 
 GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials")
-AUTH_METHODS = ("client_secret_basic", "client_secret_post", "none")
+SIGNS_WITH_SECRET, SIGNS_WITH_KEY = "client_secret_jwt", "private_key_jwt"
+AUTH_METHODS = ("client_secret_basic", "client_secret_post", SIGNS_WITH_KEY, SIGNS_WITH_SECRET, "none")
+ASSERTION_ALGORITHMS: Mapping[str, tuple[str, ...]] = {
+    SIGNS_WITH_KEY: foreign.ALGORITHMS,
+    SIGNS_WITH_SECRET: ("HS256",),
+}
+"""What a client may sign its assertions with: no algorithm is for both methods (RFC 8725 §2.1)."""
 DEFAULT_GRANT_TYPES = ["authorization_code", "refresh_token"]
 DEFAULT_SCOPE = "openid profile email offline_access"
 SIGNING_ALGORITHMS = ("RS256", "ES256", "EdDSA")
 _LONGEST_URI = 2000
 _LONGEST_TEXT = 500
 _MOST_URIS = 50
+_LARGEST_KEY_SET = 16_384
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*\Z")
 _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,100}\Z")
 _URI_CHARACTERS = re.compile(r"[!#$%&'()+,\-./0-9:;=?@A-Z_a-z~\[\]]+\Z")
@@ -45,6 +54,11 @@ def check(name: str, value: Any) -> Any:
     return _FIELDS[name](name, value)
 
 
+def has_secret(method: str | None) -> bool:
+    """Tell whether a client with this authentication method holds a secret of ours."""
+    return method not in ("none", SIGNS_WITH_KEY)
+
+
 def _fill_in(values: dict[str, Any]) -> None:
     values.setdefault("grant_types", list(DEFAULT_GRANT_TYPES))
     for_people = "authorization_code" in values["grant_types"]
@@ -67,6 +81,22 @@ def _check_together(values: Mapping[str, Any]) -> None:
         raise InvalidClientMetadata(
             "refresh_token_rotation: false is for confidential clients with dpop_bound_access_tokens"
         )
+    _check_keys(values)
+
+
+def _check_keys(values: Mapping[str, Any]) -> None:
+    """RFC 7591 §2: keys in one place, and where a client signs with one of them, one that it may use."""
+    method, alg = values.get("token_endpoint_auth_method"), values.get("token_endpoint_auth_signing_alg")
+    if "jwks" in values and "jwks_uri" in values:
+        raise InvalidClientMetadata("jwks: give either the keys or jwks_uri, not both")
+    if alg and alg not in ASSERTION_ALGORITHMS.get(str(method), ()):
+        raise InvalidClientMetadata("token_endpoint_auth_signing_alg: not one of the client's authentication method")
+    if method != SIGNS_WITH_KEY or "jwks_uri" in values:
+        return
+    if "jwks" not in values:
+        raise InvalidClientMetadata("jwks: private_key_jwt needs jwks or jwks_uri")
+    if not any(key.alg == (alg or key.alg) for key in foreign.of_set(values["jwks"])):
+        raise InvalidClientMetadata("jwks: no key is for a signature that the client may use")
 
 
 def redirect_uri(name: str, value: Any) -> str:
@@ -143,6 +173,17 @@ def _one_of(*choices: str) -> Callable[[str, Any], str]:
     return check
 
 
+def _key_set(name: str, value: Any) -> dict[str, Any]:
+    """Accept a JWK set of public keys; bad keys are refused here rather than left out."""
+    try:
+        foreign.of_set(value, strict=True)
+        if len(json.dumps(value)) > _LARGEST_KEY_SET:
+            raise BadKey(f"expected at most {_LARGEST_KEY_SET} characters")
+    except (BadKey, TypeError, RecursionError) as cause:
+        raise InvalidClientMetadata(f"{name}: {cause if isinstance(cause, BadKey) else 'malformed'}") from None
+    return dict(value)
+
+
 def _flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise InvalidClientMetadata(f"{name}: expected true or false")
@@ -195,6 +236,9 @@ _FIELDS: dict[str, Callable[[str, Any], Any]] = {
     "grant_types": _subset_of(*GRANT_TYPES),
     "scope": scope_text,
     "token_endpoint_auth_method": _one_of(*AUTH_METHODS),
+    "token_endpoint_auth_signing_alg": _one_of(*(alg for algs in ASSERTION_ALGORITHMS.values() for alg in algs)),
+    "jwks": _key_set,
+    "jwks_uri": web_uri,
     "id_token_signed_response_alg": _one_of(*SIGNING_ALGORITHMS),
     "authorization_signed_response_alg": _one_of(*SIGNING_ALGORITHMS),
     "require_pushed_authorization_requests": _flag,

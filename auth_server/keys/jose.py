@@ -19,20 +19,23 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from joserfc import jws
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, JWKRegistry, OKPKey, RSAKey
+from joserfc.jwk import ECKey, JWKRegistry, OctKey, OKPKey, RSAKey
 from joserfc.util import urlsafe_b64encode
 
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
+"""What we sign with."""
+_VERIFIED = (*ALGORITHMS, "PS256", "HS256")
+"""What can be verified, where a key is for it."""
 _LONGEST_TOKEN = 16_384
 # Deviation: RFC 9864 deprecates the name "EdDSA" for "Ed25519"; libraries that verify tokens know only the old name.
 jws.JWSRegistry.algorithms["EdDSA"].security_warning = None
-# Deeply nested JSON ends in a RecursionError.
-_MALFORMED = (JoseError, ValueError, TypeError, RecursionError)
+# Deeply nested JSON ends in a RecursionError, an unknown curve in a LookupError.
+MALFORMED = (JoseError, ValueError, TypeError, RecursionError, LookupError)
 _encode = json.JSONEncoder(separators=(",", ":")).encode
-_REGISTRIES = {alg: jws.JWSRegistry(algorithms=[alg]) for alg in ALGORITHMS}
+_REGISTRIES = {alg: jws.JWSRegistry(algorithms=[alg]) for alg in _VERIFIED}
 
 NativeKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
-JwkKey = RSAKey | ECKey | OKPKey
+JwkKey = RSAKey | ECKey | OKPKey | OctKey
 
 
 class BadToken(Exception):
@@ -85,6 +88,11 @@ def public_jwk(native: NativeKey, alg: str) -> dict[str, Any]:
     return {**key.as_dict(private=False), "kid": key.thumbprint(), "alg": alg, "use": "sig"}
 
 
+def shared(secret: str) -> Key:
+    """Return a client's secret as the key of its HS256 signatures (RFC 7518 §3.2)."""
+    return Key("", "HS256", OctKey.import_key(secret))
+
+
 def import_public(jwk: dict[str, Any]) -> Key:
     """Parse a public JWK of a key set; raise `BadToken` when it is no signing key of ours."""
     alg = jwk.get("alg")
@@ -92,12 +100,17 @@ def import_public(jwk: dict[str, Any]) -> Key:
     if alg not in ALGORITHMS or not isinstance(kid, str):
         raise BadToken("key without known alg or kid")
     try:
-        key = JWKRegistry.import_key({name: jwk[name] for name in jwk if name in ("kty", "n", "e", "crv", "x", "y")})
-    except _MALFORMED as cause:
+        return Key(kid, alg, public_half(jwk))
+    except MALFORMED as cause:
         raise BadToken("malformed key") from cause
+
+
+def public_half(jwk: dict[str, Any]) -> JwkKey:
+    """Parse the public members of an asymmetric JWK, and no other; raise `BadToken` or one of `MALFORMED`."""
+    key = JWKRegistry.import_key({name: jwk[name] for name in jwk if name in ("kty", "n", "e", "crv", "x", "y")})
     if not isinstance(key, RSAKey | ECKey | OKPKey):
         raise BadToken("symmetric key")
-    return Key(kid, alg, key)
+    return key
 
 
 def sign(claims: dict[str, Any], key: Key, typ: str = "JWT") -> str:
@@ -120,6 +133,16 @@ class Unverified:
     header: dict[str, Any]
     _signature: jws.CompactSignature
 
+    def claimed(self) -> dict[str, Any]:
+        """Return claims for which nobody has vouched: they are for finding whose keys to use; raise `BadToken`."""
+        try:
+            claims = json.loads(self._signature.payload)
+        except MALFORMED as cause:
+            raise BadToken("malformed payload") from cause
+        if not isinstance(claims, dict):
+            raise BadToken("claims are no object")
+        return claims
+
     def verified_by(self, key: Key) -> dict[str, Any]:
         """Return the claims that this key signed with its own algorithm; raise `BadToken`."""
         if self.header.get("alg") != key.alg:
@@ -127,7 +150,7 @@ class Unverified:
         try:
             is_good = jws.validate_compact(self._signature, key.jwk, registry=_REGISTRIES[key.alg])
             claims = json.loads(self._signature.payload) if is_good else None
-        except _MALFORMED as cause:
+        except MALFORMED as cause:
             raise BadToken("bad signature or payload") from cause
         if not isinstance(claims, dict):
             raise BadToken("bad signature, or claims are no object")
@@ -141,7 +164,7 @@ def read(token: str) -> Unverified:
     try:
         signature = jws.extract_compact(token.encode("ascii"))
         found = signature.headers()
-    except _MALFORMED as cause:
+    except MALFORMED as cause:
         raise BadToken("malformed header") from cause
     if not isinstance(found, dict) or "crit" in found:
         raise BadToken("unsupported header")

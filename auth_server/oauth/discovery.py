@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from werkzeug.http import parse_etags
@@ -25,6 +25,8 @@ from auth_server.oauth import (
     token,
     userinfo,
 )
+from auth_server.oauth.introspection import IntrospectionEndpoint
+from auth_server.oauth.revocation import RevocationEndpoint
 from auth_server.oauth.server import Server
 from auth_server.tokens import claims
 from auth_server.web.answers import Answer
@@ -49,7 +51,6 @@ def setup_discovery(machines: Machines, server: Server) -> None:
 def provider_metadata(server: Server) -> dict[str, Any]:
     """Return the document; both well-known addresses give the same."""
     settings = config.current()
-    secret_methods = [method for method in metadata.AUTH_METHODS if method != "none"]
     return {
         "issuer": settings.issuer,
         "authorization_endpoint": settings.url(authorization_request.PATH),
@@ -72,9 +73,9 @@ def provider_metadata(server: Server) -> dict[str, Any]:
         "claims_supported": list(claims.SUPPORTED),
         "claim_types_supported": ["normal"],
         "subject_types_supported": ["public"],
-        "token_endpoint_auth_methods_supported": list(metadata.AUTH_METHODS),
-        "revocation_endpoint_auth_methods_supported": list(metadata.AUTH_METHODS),
-        "introspection_endpoint_auth_methods_supported": secret_methods,
+        **_client_authentication("token", metadata.AUTH_METHODS),
+        **_client_authentication("revocation", RevocationEndpoint.CLIENT_AUTH_METHODS),
+        **_client_authentication("introspection", IntrospectionEndpoint.CLIENT_AUTH_METHODS),
         "id_token_signing_alg_values_supported": list(jose.ALGORITHMS),
         "authorization_signing_alg_values_supported": list(jose.ALGORITHMS),
         "code_challenge_methods_supported": ["S256"],
@@ -86,6 +87,15 @@ def provider_metadata(server: Server) -> dict[str, Any]:
         "claims_parameter_supported": False,
         "request_parameter_supported": False,
         "request_uri_parameter_supported": False,
+    }
+
+
+def _client_authentication(endpoint: str, methods: Sequence[str]) -> dict[str, list[str]]:
+    """Return what an endpoint says of the ways in which a client may prove itself there (RFC 8414 §2)."""
+    algorithms = [alg for method in methods for alg in metadata.ASSERTION_ALGORITHMS.get(method, ())]
+    return {
+        f"{endpoint}_endpoint_auth_methods_supported": list(methods),
+        f"{endpoint}_endpoint_auth_signing_alg_values_supported": algorithms,
     }
 
 

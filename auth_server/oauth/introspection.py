@@ -8,6 +8,7 @@ from authlib.oauth2.rfc6749 import TokenEndpoint
 
 from auth_server import config
 from auth_server.access import apis
+from auth_server.clients import metadata
 from auth_server.clients.authentication import Authenticated
 from auth_server.clients.client import Client
 from auth_server.errors import InvalidClient, InvalidRequest
@@ -29,12 +30,12 @@ _PASSED_ON = (
 
 class IntrospectionEndpoint(TokenEndpoint):  # type: ignore[misc]
     ENDPOINT_NAME = "introspection"
-    CLIENT_AUTH_METHODS = ("client_secret_basic", "client_secret_post")
+    CLIENT_AUTH_METHODS = tuple(method for method in metadata.AUTH_METHODS if method != "none")
 
     def create_endpoint_response(self, request: TokenRequest) -> tuple[int, dict[str, Any], list[Any]]:
         caller: Authenticated = self.authenticate_endpoint_client(request)
         if caller.client.is_public:
-            raise InvalidClient(detail="introspection needs a client with a secret")
+            raise InvalidClient(detail="introspection needs a client that can prove itself")
         presented = request.fields.get("token")
         if presented is None:
             raise InvalidRequest("token is missing")

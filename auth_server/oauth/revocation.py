@@ -6,6 +6,7 @@ from typing import Any
 
 from authlib.oauth2.rfc6749 import TokenEndpoint
 
+from auth_server.clients import metadata
 from auth_server.clients.authentication import Authenticated
 from auth_server.errors import InvalidRequest
 from auth_server.infra.events import Event, record
@@ -19,7 +20,7 @@ PATH = "/oauth/revoke"
 
 class RevocationEndpoint(TokenEndpoint):  # type: ignore[misc]
     ENDPOINT_NAME = "revocation"
-    CLIENT_AUTH_METHODS = ("client_secret_basic", "client_secret_post", "none")
+    CLIENT_AUTH_METHODS = metadata.AUTH_METHODS
 
     def create_endpoint_response(self, request: TokenRequest) -> tuple[int, None, list[Any]]:
         """`token_type_hint` is not needed to find a token, so every hint is ignored (RFC 7009 §2.1)."""

@@ -13,6 +13,7 @@ from authlib.oauth2 import AuthorizationServer, OAuth2Error
 from authlib.oauth2.rfc6749 import OAuth2Request
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 
+from auth_server import config
 from auth_server.clients import authentication
 from auth_server.clients import client as clients
 from auth_server.clients.authentication import Authenticated
@@ -76,7 +77,7 @@ class Server(AuthorizationServer):  # type: ignore[misc]
     def authenticate_client(self, request: TokenRequest, methods: object, endpoint: str = "token") -> Authenticated:
         """The one gate of every endpoint; raises `InvalidClient`."""
         try:
-            found = authentication.authenticate(request.authorization, request.fields)
+            found = authentication.authenticate(request.authorization, request.fields, _audiences(request))
         except InvalidClient as refusal:
             record(Event.CLIENT_AUTHENTICATION_FAILED, client=_named(request), reason=refusal.detail, endpoint=endpoint)
             raise
@@ -119,9 +120,15 @@ def single_values(values: Mapping[str, list[str]]) -> dict[str, str]:
     return found
 
 
+def _audiences(request: TokenRequest) -> tuple[str, ...]:
+    """Return our names that an assertion may carry: the issuer's, the token endpoint's and the called endpoint's."""
+    settings = config.current()
+    return settings.issuer, settings.url(TOKEN_PATH), settings.url(request.uri)
+
+
 def _named(request: TokenRequest) -> str:
     """Return the client id that a failed request named, when it is one of ours: strangers' text is not recorded."""
-    named = request.fields.get("client_id", "")
+    named = request.fields.get("client_id") or authentication.claimed_client(request.fields)
     authorization = request.authorization or ""
     if authorization[:6].lower() == "basic ":
         try:

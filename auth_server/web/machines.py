@@ -160,22 +160,21 @@ class Machines:
         if request.method not in endpoint.methods and not (request.method == "HEAD" and "GET" in endpoint.methods):
             return _of_other_method(endpoint, request)
         if not endpoint.is_limited:
-            return _handle(endpoint.handle, request)
+            return _handle(endpoint.handle, request, endpoint.gate)
         wait = self._limit.seconds_to_wait(address)
         if wait:
             return _wait(wait, "too many refused requests; wait")
         if endpoint.creates and (wait := self._created.seconds_to_wait(address)):
             return _wait(wait, "too many requests; wait")
-        with endpoint.gate:
-            answer = _handle(endpoint.handle, request)
+        answer = _handle(endpoint.handle, request, endpoint.gate)
         if 400 <= answer.status < 500 and answer.is_counted:
             self._limit.count(address)
         return answer
 
 
-def _handle(handler: Handler, request: Request) -> Answer:
+def _handle(handler: Handler, request: Request, gate: AbstractContextManager[Any]) -> Answer:
     """Let the endpoint answer in a transaction of its own; every answer below 500 commits, a crash undoes."""
-    with database.work() as work:
+    with database.work(gate) as work:
         try:
             answer = _spoken(handler, request)
             if answer.status < 500:

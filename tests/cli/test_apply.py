@@ -12,7 +12,8 @@ import pytest
 from flask import Flask
 
 from tests.cli.conftest import PROGRAM, Run
-from tests.support import asserts, factories
+from tests.support import assertion, asserts, factories
+from tests.support.assertion import Signer
 from tests.support.browser import Browser
 from tests.support.rp import basic
 
@@ -161,7 +162,7 @@ def test_every_problem_is_told_with_its_line(run: Run, file: Path) -> None:
         ('"Orders"', '"Orders"\nalg = "HS256"', "RS256, ES256, EdDSA"),
         ('"Read your orders"', "1", "a title for each scope"),
         ("first_party   = true", 'first_party   = "yes"', "expected true or false"),
-        ("first_party   = true", 'token_endpoint_auth_method = "none"', "a public client has none"),
+        ("first_party   = true", 'token_endpoint_auth_method = "none"', "a client with the method none has none"),
         ('"Ada"', '"Ada"\nverified = "no"', "expected true or false"),
         ('"Ada"', '"Ada"\nclaims = { birthdate = 1815-12-10 }', ":22: user.ada@example.org: a JSON value"),
         ('"Ada"', '"Ada"\nclaims = { email = "eve@example.org" }', "cannot be set freely"),
@@ -222,6 +223,44 @@ def test_a_declared_secret_opens_the_door(
     assert answer.json["active"] is True
     refused = app.test_client().post("/oauth/introspect", data=asked, headers=basic(api["client_id"], SECRET[::-1]))
     asserts.is_oauth_error(refused, "invalid_client", 401)
+
+
+def test_a_declared_client_signs(app: Flask, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its key, or with its secret, which must be at hand for that; declared twice it changes nothing."""
+    monkeypatch.setenv("ROBOT_SECRET", SECRET)
+    key = assertion.signer("EdDSA")
+    file = tmp_path / "signing.toml"
+    x, kid = key.jwk()["x"], key.kid
+    file.write_text(f"""
+[client.robot]
+grant_types = ["client_credentials"]
+token_endpoint_auth_method = "private_key_jwt"
+jwks = {{ keys = [{{ kty = "OKP", crv = "Ed25519", x = "{x}", kid = "{kid}" }}] }}
+
+[client.old-robot]
+grant_types = ["client_credentials"]
+token_endpoint_auth_method = "client_secret_jwt"
+client_secret = {{ env = "ROBOT_SECRET" }}
+""")
+    assert run("apply", str(file)).out.splitlines() == ["create client robot", "create client old-robot"]
+    assert "nothing to change" in run("apply", str(file)).out
+    for client_id, by in (("robot", key), ("old-robot", Signer("HS256", SECRET.encode()))):
+        form = {"grant_type": "client_credentials"}
+        for signer, status in ((by, 200), (Signer("HS256", SECRET[::-1].encode()), 401)):
+            token = signer.token(assertion.claims(client_id, "http://localhost:8421"))
+            answer = app.test_client().post("/oauth/token", data={**form, **assertion.fields(token)})
+            assert answer.status_code == status
+    digest = hashlib.sha256(SECRET.encode()).hexdigest()
+    file.write_text(file.read_text().replace('env = "ROBOT_SECRET"', f'hash = "sha256:{digest}"'))
+    assert "needs the secret itself, from env or file" in run("apply", str(file), code=1).err
+    file.write_text(file.read_text().replace("client_secret_jwt", "client_secret_post"))
+    assert run("apply", str(file)).out.splitlines() == ["change client old-robot (token_endpoint_auth_method)"]
+    file.write_text(
+        file.read_text()
+        .replace("client_secret_post", "client_secret_jwt")
+        .replace(f'hash = "sha256:{digest}"', 'env = "ROBOT_SECRET"')
+    )
+    assert run("apply", str(file)).out.splitlines() == ["change client old-robot (token_endpoint_auth_method, secret)"]
 
 
 def test_a_declared_password_signs_in(app: Flask, run: Run, file: Path) -> None:

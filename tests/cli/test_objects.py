@@ -13,7 +13,7 @@ from auth_server.accounts import passkeys
 from auth_server.accounts.passkeys import NewPasskey
 from auth_server.infra import batch, crypto
 from tests.cli.conftest import Run
-from tests.support import factories
+from tests.support import assertion, factories
 from tests.support.rp import basic
 
 PASSWORD = "correct horse battery"
@@ -379,3 +379,26 @@ def test_a_secret_is_never_an_option() -> None:
     assert "--password-stdin" in named
     assert not [name for name in named if name in ("--password", "--secret", "--client-secret", "--token")]
     assert crypto.new_secret() not in named
+
+
+def test_a_client_with_keys_is_created_without_a_secret(run: Run, tmp_path: Path) -> None:
+    """By metadata, and by an option beside it; its metadata come back as they were, and it takes no secret."""
+    jwks = {"keys": [assertion.signer("ES256").jwk()]}
+    metadata = {"client_name": "Signer", "grant_types": ["client_credentials"], "jwks": jwks}
+    file = tmp_path / "client.json"
+    file.write_text(json.dumps(metadata))
+    done = run("clients", "create", "--auth-method", "private_key_jwt", "--metadata", str(file), "--json")
+    assert done.json["jwks"] == jwks
+    assert done.json["token_endpoint_auth_method"] == "private_key_jwt"
+    assert "client_secret" not in done.json
+    assert "shown this once" not in done.err
+    assert "has no secret" in run("clients", "secrets", done.json["client_id"], "--add", code=1).err
+    file.write_text(json.dumps({**metadata, "client_secret": "chosen-" * 8}))
+    words = ("clients", "create", "--auth-method", "private_key_jwt", "--metadata", str(file))
+    assert "has no secret" in run(*words, code=1).err
+    del metadata["jwks"]
+    file.write_text(json.dumps(metadata))
+    assert "needs jwks or jwks_uri" in run(*words, code=1).err
+    file.write_text(json.dumps({**metadata, "client_secret": "chosen-" * 8}))
+    made = run("clients", "create", "--auth-method", "client_secret_jwt", "--metadata", str(file), "--json")
+    assert "client_secret" not in made.json

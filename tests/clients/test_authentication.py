@@ -12,7 +12,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from auth_server import config, values
-from auth_server.clients import authentication
+from auth_server.clients import authentication, secrets
 from auth_server.clients import client as clients
 from auth_server.clients.client import Client
 from auth_server.errors import InvalidClient, InvalidRequest
@@ -129,7 +129,7 @@ def test_basic_credentials_may_be_form_encoded_or_raw(app: Flask, post: Post) ->
     factories.within(
         app,
         lambda: clients.create(
-            {"client_name": "Odd", "grant_types": ["client_credentials"]}, client_id=name, secret_digest=digest
+            {"client_name": "Odd", "grant_types": ["client_credentials"]}, client_id=name, secret=secrets.New(digest)
         ),
     )
     for credentials in (f"{quote_plus(name)}:{quote_plus(secret)}", f"{quote_plus(name)}:{secret}"):
@@ -183,7 +183,7 @@ def test_two_secrets_are_valid_at_once(app: Flask, post: Post, service: tuple[Cl
     for secret in (old, new):
         assert post(headers=basic(client.client_id, secret)).status_code == 200
     with app.app_context():
-        first = clients.secrets_of(client.client_id)[0]
+        first = secrets.of(client.client_id)[0]
     assert first.prefix == old[:6]
     assert factories.within(app, lambda: clients.remove_secret(client, first.id))
     asserts.is_oauth_error(post(headers=basic(client.client_id, old)), "invalid_client", 401)
@@ -197,19 +197,19 @@ def test_a_use_is_noted_with_the_secret_that_was_used(app: Flask, post: Post, se
     post(headers=basic(client.client_id, secret))
     batch.flush_all()
     with app.app_context():
-        first, second = clients.secrets_of(client.client_id)
+        first, second = secrets.of(client.client_id)
     assert first.last_used_at is not None
     assert second.last_used_at is None
 
 
 def test_generated_secrets_are_long_and_stored_as_digests(app: Flask) -> None:
     """48 letters and digits; a copy of the database gives nobody a secret (RFC 6819 §5.1.4.1.3)."""
-    secrets = [factories.service(app)[1] for _time in range(5)]
-    assert len(set(secrets)) == 5
-    assert all(len(secret) >= 43 and secret.isalnum() for secret in secrets)
+    made = [factories.service(app)[1] for _time in range(5)]
+    assert len(set(made)) == 5
+    assert all(len(secret) >= 43 and secret.isalnum() for secret in made)
     stored = repr(asserts.rows(app))
-    assert not any(secret in stored for secret in secrets)
-    assert crypto.digest(secrets[0]) in stored
+    assert not any(secret in stored for secret in made)
+    assert crypto.digest(made[0]) in stored
 
 
 @pytest.mark.parametrize("path", ENDPOINTS)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from auth_server.clients import metadata
 from auth_server.errors import InvalidClientMetadata, InvalidRedirectUri, ProtocolError
+from tests.support import assertion
 from tests.support.examples import STEADY
 
 CALLBACK = "https://app.example.org/cb"
@@ -182,3 +183,54 @@ def test_an_accepted_address_is_harmless(uri: str) -> None:
     assert scheme in ("https", "http") or "." in scheme
     assert not set(uri) & set('#*\\"<> \t\r\n\x00')
     assert "@" not in uri.partition("//")[2].partition("/")[0]
+
+
+RSA, P256 = assertion.signer("RS256"), assertion.signer("ES256")
+SET = {"keys": [P256.jwk()]}
+BY_KEY = {"token_endpoint_auth_method": "private_key_jwt"}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {**BY_KEY, "jwks": SET},
+        {**BY_KEY, "jwks_uri": "https://app.example.org/jwks"},
+        {**BY_KEY, "jwks": SET, "token_endpoint_auth_signing_alg": "ES256"},
+        {**BY_KEY, "jwks": {"keys": [P256.jwk(), RSA.jwk(use="enc")]}},
+        {"token_endpoint_auth_method": "client_secret_jwt", "token_endpoint_auth_signing_alg": "HS256"},
+        {"jwks": SET},
+    ],
+)
+def test_keys_that_are_taken(changed: dict[str, Any]) -> None:
+    """They are given back as they were (RFC 7591 §3.2.1)."""
+    assert metadata.validate({**GOOD, **changed}).items() >= changed.items()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        BY_KEY,
+        {**BY_KEY, "jwks": SET, "jwks_uri": "https://app.example.org/jwks"},
+        {**BY_KEY, "jwks": {"keys": []}},
+        {**BY_KEY, "jwks": {"keys": [RSA.jwk(use="enc")]}},
+        {**BY_KEY, "jwks": SET, "token_endpoint_auth_signing_alg": "RS256"},
+        {**BY_KEY, "jwks": SET, "token_endpoint_auth_signing_alg": "HS256"},
+        {**BY_KEY, "jwks": SET, "token_endpoint_auth_signing_alg": "none"},
+        {"token_endpoint_auth_method": "client_secret_jwt", "token_endpoint_auth_signing_alg": "ES256"},
+        {"token_endpoint_auth_signing_alg": "ES256"},
+        {"jwks_uri": "http://app.example.org/jwks"},
+        {"jwks_uri": "ftp://app.example.org/jwks"},
+        {"jwks_uri": 1},
+        *(
+            {"jwks": value}
+            for value in ([], "x", 1, {"keys": {}}, {"keys": ["x"]}, {"keys": [{"kty": "oct", "k": "x"}]})
+        ),
+        {"jwks": {"keys": [{**P256.jwk(), "d": "x"}]}},
+        {"jwks": {"keys": [{**P256.jwk(), "x5c": ["A" * 20_000]}]}},
+        {"jwks": {"keys": [P256.jwk()] * 21}},
+        {"jwks": {"keys": [{**P256.jwk(), "more": {1, 2}}]}},
+    ],
+)
+def test_keys_that_are_refused(changed: dict[str, Any]) -> None:
+    """Private, shared, too many, in two places, or none that the client could sign with."""
+    assert refusal({**GOOD, **changed}) in ("invalid_client_metadata", "invalid_redirect_uri")

@@ -11,7 +11,7 @@ from flask import Flask
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from auth_server.clients import client as clients
+from auth_server.clients import secrets
 from auth_server.infra import audit, batch
 from auth_server.infra.batch import Batch
 from tests.conftest import MakeServer
@@ -127,5 +127,5 @@ def test_a_stopping_server_writes_what_waits(app: Flask, start_server: MakeServe
     assert answers == [200] * 20
     assert len(asserts.events_of(app, "token.issued")) == 20
     with app.app_context():
-        (used,) = clients.secrets_of(client.client_id)
+        (used,) = secrets.of(client.client_id)
     assert used.last_used_at is not None

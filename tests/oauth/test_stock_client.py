@@ -10,10 +10,13 @@ from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 import pytest
 import requests
 from authlib.common.errors import AuthlibBaseError as AuthlibError
+from authlib.integrations.base_client.errors import OAuthError
+from authlib.integrations.httpx_client import OAuth2Client
 from authlib.integrations.requests_client import OAuth2Session as AuthlibSession
+from authlib.oauth2.rfc7523 import ClientSecretJWT, PrivateKeyJWT
 from flask import Flask
 from joserfc import jwt
-from joserfc.jwk import KeySet
+from joserfc.jwk import ECKey, KeySet, OctKey, RSAKey
 from oauthlib.oauth2 import BackendApplicationClient, InvalidClientError, InvalidGrantError, InvalidScopeError
 from requests.auth import HTTPBasicAuth
 from requests_oauthlib import OAuth2Session
@@ -21,7 +24,7 @@ from werkzeug.serving import make_server
 
 from auth_server import config
 from auth_server.clients.client import Client
-from tests.support import factories
+from tests.support import assertion, factories
 from tests.support.browser import Page
 from tests.support.live import free_port
 
@@ -170,3 +173,42 @@ def test_a_stock_service_gets_its_token(server: Flask) -> None:
     stranger = OAuth2Session(client=BackendApplicationClient(client.client_id, scope=["unknown"]))
     with stranger as session, pytest.raises(InvalidScopeError):
         session.fetch_token(about["token_endpoint"], auth=auth)
+
+
+RSA, P256 = assertion.signer("RS256"), assertion.signer("ES256")
+STOCK = [
+    (PrivateKeyJWT, "RS256", RSAKey.import_key(RSA.private_pem())),
+    (PrivateKeyJWT, "PS256", RSAKey.import_key(RSA.private_pem())),
+    (PrivateKeyJWT, "ES256", ECKey.import_key(P256.private_pem())),
+    (ClientSecretJWT, "HS256", None),
+]
+
+
+@pytest.mark.parametrize(("kind", "alg", "key"), STOCK, ids=lambda value: str(getattr(value, "name", value))[:20])
+def test_a_stock_client_signs_its_requests(server: Flask, kind: type[ClientSecretJWT], alg: str, key: Any) -> None:
+    """Authlib's own client and methods, with nothing but the metadata; what they sign is good once."""
+    about = metadata_of(server)
+    assert kind.name in about["token_endpoint_auth_methods_supported"]
+    assert alg in about["token_endpoint_auth_signing_alg_values_supported"]
+    known: dict[str, Any] = {"token_endpoint_auth_method": kind.name}
+    if key is not None:
+        known["jwks"] = {"keys": [RSA.jwk(kid=None, alg=None), P256.jwk(kid=None)]}
+    client, secret = factories.service(server, "orders:read", **known)
+    method = kind(about["token_endpoint"], alg=alg)
+    ways = {f"{endpoint}_endpoint_auth_method": method for endpoint in ("token", "revocation")}
+    options = {**ways, "trust_env": False}
+    with OAuth2Client(client.client_id, key or secret, **options) as session:
+        session.register_client_auth_method(method)
+        for _time in range(2):
+            token = session.fetch_token(about["token_endpoint"], grant_type="client_credentials", scope="orders:read")
+            assert token["scope"] == "orders:read"
+        found = session.introspect_token(about["introspection_endpoint"], token=token["access_token"]).json()
+        assert found["client_id"] == client.client_id
+        assert session.revoke_token(about["revocation_endpoint"], token=token["access_token"]).status_code == 200
+        found = session.introspect_token(about["introspection_endpoint"], token=token["access_token"]).json()
+        assert found == {"active": False}
+    foreign = OctKey.generate_key(256) if key is None else type(key).generate_key()
+    with OAuth2Client(client.client_id, foreign, **options) as stranger:
+        stranger.register_client_auth_method(method)
+        with pytest.raises(OAuthError, match="invalid_client"):
+            stranger.fetch_token(about["token_endpoint"], grant_type="client_credentials")

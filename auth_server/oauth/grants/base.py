@@ -9,6 +9,7 @@ from authlib.oauth2.rfc6749 import BaseGrant, TokenEndpointMixin
 
 from auth_server.access import assurance, policy
 from auth_server.access.apis import Api
+from auth_server.clients import metadata
 from auth_server.clients.client import Client
 from auth_server.errors import (
     InvalidDpopProof,
@@ -33,7 +34,7 @@ class TokenGrant(BaseGrant, TokenEndpointMixin):  # type: ignore[misc]
     """A grant type: a subclass names it and writes `authorize`, which only proves and returns a value."""
 
     GRANT_TYPE: ClassVar[str]
-    TOKEN_ENDPOINT_AUTH_METHODS: ClassVar[list[str]] = ["client_secret_basic", "client_secret_post", "none"]
+    TOKEN_ENDPOINT_AUTH_METHODS: ClassVar[list[str]] = list(metadata.AUTH_METHODS)
 
     def authorize(self, client: Client, request: TokenRequest) -> Authorization:
         """Say what was proved, and how it is used up; raise a `ProtocolError`. Writes nothing when it succeeds."""

@@ -1,0 +1,120 @@
+"""A client's public keys: registered as they are (`jwks`), or fetched from where they are published (`jwks_uri`).
+
+What was fetched is kept by each process as long as its server says, within bounds. A key that is not among them is
+looked for once more, but no address is asked more than once a minute, whatever strangers send; when it does not answer,
+what was known goes on for an hour.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from auth_server import database
+from auth_server.clients.client import Client
+from auth_server.infra import clock, outbound
+from auth_server.infra.outbound import Unreachable
+from auth_server.keys import foreign
+from auth_server.keys.foreign import BadKey
+from auth_server.keys.jose import Key
+
+ASK_AGAIN_AFTER = timedelta(minutes=1)
+KEPT_UNLESS_SAID = timedelta(minutes=10)
+KEPT_AT_MOST = timedelta(days=1)
+USED_WHEN_UNREACHABLE = timedelta(hours=1)
+_MOST_ENTRIES = 4096
+
+
+@dataclass(frozen=True)
+class Found:
+    """The keys that may have made a signature; `problem` says what went wrong on the way, for log and audit."""
+
+    keys: tuple[Key, ...]
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What an address gave last: asked for again after `fresh_until`, and used until `usable_until`."""
+
+    keys: tuple[Key, ...]
+    asked_at: datetime
+    fresh_until: datetime
+    usable_until: datetime
+    problem: str = ""
+
+
+def find(client: Client, alg: str, kid: str | None) -> Found:
+    """Return the client's keys for an algorithm: those with the `kid`, if one is named, or without any."""
+    uri = client.details.get("jwks_uri")
+    if not uri:
+        return Found(_fitting(_registered(client), alg, kid))
+    held = _asked(uri, alg, kid)
+    usable = held.keys if clock.now() < held.usable_until else ()
+    return Found(_fitting(usable, alg, kid), held.problem)
+
+
+def _fitting(keys: tuple[Key, ...], alg: str, kid: str | None) -> tuple[Key, ...]:
+    return tuple(key for key in keys if key.alg == alg and (kid is None or key.kid in (kid, "")))
+
+
+def _registered(client: Client) -> tuple[Key, ...]:
+    """Return the keys of the metadata, parsed once for each state of it."""
+    known = _parsed.get(client.client_id)
+    if known is None or known[0] is not client.details:
+        keys = foreign.of_set(client.details["jwks"]) if "jwks" in client.details else ()
+        if len(_parsed) >= _MOST_ENTRIES:
+            _parsed.clear()
+        known = _parsed[client.client_id] = (client.details, keys)
+    return known[1]
+
+
+def _asked(uri: str, alg: str, kid: str | None) -> _Held:
+    """Return what the address gave, now or before; one request at a time asks it, outside of everybody's way."""
+    held = _fetched.get(uri)
+    if held and not _is_due(held, alg, kid):
+        return held
+    with database.aside(), _flights.setdefault(uri, threading.Lock()):
+        held = _fetched.get(uri)  # somebody may have asked meanwhile
+        if held is None or _is_due(held, alg, kid):
+            if len(_fetched) >= _MOST_ENTRIES:
+                _fetched.clear()
+            held = _fetched[uri] = _ask(uri, held)
+        _flights.pop(uri, None)
+    return held
+
+
+def _is_due(held: _Held, alg: str, kid: str | None) -> bool:
+    now = clock.now()
+    if now - held.asked_at < ASK_AGAIN_AFTER:
+        return False
+    return now >= held.fresh_until or not _fitting(held.keys, alg, kid)
+
+
+def _ask(uri: str, before: _Held | None) -> _Held:
+    now = clock.now()
+    try:
+        document = outbound.fetch_json(uri)
+        keys = foreign.of_set(document.value)
+    except (Unreachable, BadKey) as cause:
+        problem = f"jwks_uri: {cause}"
+        if before is None:
+            return _Held((), now, now, now, problem)
+        return _Held(before.keys, now, before.fresh_until, before.usable_until, problem)
+    said = KEPT_UNLESS_SAID if document.max_age is None else document.max_age
+    fresh_until = now + min(max(said, ASK_AGAIN_AFTER), KEPT_AT_MOST)
+    return _Held(keys, now, fresh_until, fresh_until + USED_WHEN_UNREACHABLE)
+
+
+def forget() -> None:
+    """Drop what this process holds."""
+    _parsed.clear()
+    _fetched.clear()
+
+
+_parsed: dict[str, tuple[Mapping[str, Any], tuple[Key, ...]]] = {}
+_fetched: dict[str, _Held] = {}
+_flights: dict[str, threading.Lock] = {}

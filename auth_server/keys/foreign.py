@@ -1,0 +1,87 @@
+"""Public keys of others: which of a key set's may verify what, and which are refused (RFC 7517, RFC 8725).
+
+A key is for the algorithms that its type and its own members allow, so that no token can choose another.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+from auth_server.keys import jose
+from auth_server.keys.jose import BadToken, Key
+
+ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
+"""What others may sign with: FAPI 2.0's, and RS256, which most have."""
+MOST_KEYS = 20
+_PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+_RSA_BITS = range(2048, 8192 + 1)
+_LONGEST_EXPONENT = 12
+_LONGEST_KID = 255
+_KEY_TYPES = ("RSA", "EC", "OKP")
+_FOR_CURVE = {"P-256": ("ES256",), "Ed25519": ("EdDSA",)}
+
+
+class BadKey(Exception):
+    """A key that nobody should register; the message says why, in fixed words."""
+
+
+def keys(jwk: Any) -> tuple[Key, ...]:
+    """Return the key once for each algorithm that it may verify: none, when it is for something else.
+
+    Raises `BadKey`: no key, a private or shared one, or a weak one.
+    """
+    if not isinstance(jwk, dict) or jwk.get("kty") not in (*_KEY_TYPES, "oct"):
+        raise BadKey("expected keys of the types RSA, EC and OKP")
+    if jwk["kty"] == "oct" or not _PRIVATE.isdisjoint(jwk):
+        raise BadKey("only public keys belong here; this one is compromised now, replace it")
+    kid = jwk.get("kid", "")
+    if not isinstance(kid, str) or len(kid) > _LONGEST_KID:
+        raise BadKey(f"a kid is a text of at most {_LONGEST_KID} characters")
+    if jwk["kty"] == "RSA":
+        _check_rsa(jwk)
+    try:
+        parsed = jose.public_half(jwk)
+    except (*jose.MALFORMED, BadToken):
+        raise BadKey("malformed key") from None
+    return tuple(Key(kid, alg, parsed) for alg in _algorithms(jwk))
+
+
+def of_set(document: Any, *, strict: bool = False) -> tuple[Key, ...]:
+    """Return the keys of a JWK set. Bad ones are left out, like unknown ones (RFC 7517 §5), or refused if `strict`.
+
+    Raises `BadKey` when it is no set, or one of too many keys.
+    """
+    members = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(members, list) or len(members) > MOST_KEYS:
+        raise BadKey(f"expected a key set: an object with a list `keys` of at most {MOST_KEYS}")
+    found: list[Key] = []
+    for member in members:
+        try:
+            found.extend(keys(member))
+        except BadKey:
+            if strict:
+                raise
+    return tuple(found)
+
+
+def _algorithms(jwk: dict[str, Any]) -> tuple[str, ...]:
+    operations = jwk.get("key_ops", ["verify"])
+    if jwk.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
+        return ()
+    possible = ("RS256", "PS256") if jwk["kty"] == "RSA" else _FOR_CURVE.get(str(jwk.get("crv")), ())
+    return tuple(alg for alg in possible if jwk.get("alg", alg) == alg)
+
+
+def _check_rsa(jwk: dict[str, Any]) -> None:
+    """Look at the size before anything is computed with it."""
+    modulus, exponent = jwk.get("n"), jwk.get("e")
+    if not isinstance(modulus, str) or not isinstance(exponent, str) or len(exponent) > _LONGEST_EXPONENT:
+        raise BadKey("malformed key")
+    try:
+        number = base64.urlsafe_b64decode(modulus + "=" * (-len(modulus) % 4))
+    except (ValueError, binascii.Error):
+        raise BadKey("malformed key") from None
+    if int.from_bytes(number, "big").bit_length() not in _RSA_BITS:
+        raise BadKey(f"an RSA key has {_RSA_BITS.start} to {_RSA_BITS.stop - 1} bits")
