@@ -30,7 +30,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from auth_server.web.guards import setup_guards
     from auth_server.web.headers import setup_headers
     from auth_server.web.i18n import setup_i18n
-    from auth_server.web.limits import RefusedLimit, make_limiter
+    from auth_server.web.limits import CreatedLimit, RefusedLimit, make_limiter
     from auth_server.web.machines import setup_machines
     from auth_server.web.probes import setup_probes
     from auth_server.web.request_id import setup_request_id
@@ -53,7 +53,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     setup_csrf(app)
     setup_i18n(app)
     limiter.init_app(app)
-    machines = setup_machines(app, settings, RefusedLimit(limiter, settings.endpoint_rate_limit))
+    refused = RefusedLimit(limiter, settings.endpoint_rate_limit)
+    machines = setup_machines(app, settings, refused, CreatedLimit(limiter, settings.create_rate_limit))
     setup_pages(app, limiter)
     setup_oauth(app, machines, limiter)
     setup_probes(machines)

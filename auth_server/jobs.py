@@ -19,7 +19,7 @@ from auth_server.database import MOST_DELETED, db
 from auth_server.infra import audit, events, limits, once, outbox
 from auth_server.keys import keyring
 from auth_server.oauth import authorization_request
-from auth_server.tokens import opaque, revocations, store
+from auth_server.tokens import devices, opaque, revocations, store
 from auth_server.values import Rate
 
 log = logging.getLogger("auth_server.jobs")
@@ -43,6 +43,7 @@ def run_due() -> bool:
         pending.prune,
         challenges.prune,
         authorization_request.prune,
+        devices.prune,
         store.prune_tokens,
         store.prune,
         opaque.prune,

@@ -11,7 +11,8 @@ from auth_server.errors import InvalidClientMetadata, InvalidRedirectUri
 from auth_server.keys import access_token
 from auth_server.values import is_loopback
 
-GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials")
+DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
+GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials", DEVICE_CODE)
 AUTH_METHODS = ("client_secret_basic", "client_secret_post", "none")
 DEFAULT_GRANT_TYPES = ["authorization_code", "refresh_token"]
 DEFAULT_SCOPE = "openid profile email offline_access"
@@ -47,9 +48,10 @@ def check(name: str, value: Any) -> Any:
 
 def _fill_in(values: dict[str, Any]) -> None:
     values.setdefault("grant_types", list(DEFAULT_GRANT_TYPES))
-    for_people = "authorization_code" in values["grant_types"]
+    redirects = "authorization_code" in values["grant_types"]
+    for_people = redirects or DEVICE_CODE in values["grant_types"]
     values.setdefault("scope", DEFAULT_SCOPE if for_people else "")
-    values.setdefault("response_types", ["code"] if for_people else [])
+    values.setdefault("response_types", ["code"] if redirects else [])
     values.setdefault("redirect_uris", [])
 
 

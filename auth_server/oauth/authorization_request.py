@@ -45,7 +45,6 @@ PATH = "/oauth/authorize"
 LIFE = timedelta(minutes=30)
 _KEPT_FOR_RESTART = timedelta(days=1)
 _PROMPTS = frozenset({"none", "login", "consent", "select_account"})
-_FLOW = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 _FLOW = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 _LONGEST_SHOWN = 300
@@ -243,10 +242,10 @@ def _rest(
     _check_form(params)
     prompts = _prompts(_one(params, "prompt"))
     scopes = policy.scopes_for_client(client, _one(params, "scope"), for_person=True)
-    resources = _resources(client, params)
-    if resources:
-        scopes = policy.narrowed_to([api.identifier for api in resources], scopes)
-    policy.target(scopes, resources)  # different formats are refused before anybody signs in
+    named = resources(client, params.get("resource", []))
+    if named:
+        scopes = policy.narrowed_to([api.identifier for api in named], scopes)
+    policy.target(scopes, named)  # different formats are refused before anybody signs in
     return AuthorizationRequest(
         id=row.id if row else None,
         params=params,
@@ -255,7 +254,7 @@ def _rest(
         response_mode=mode,
         state=state,
         scopes=scopes,
-        resources=resources,
+        resources=named,
         nonce=_one(params, "nonce"),
         code_challenge=_challenge(client, params),
         prompts=prompts,
@@ -304,8 +303,8 @@ def _prompts(text: str | None) -> frozenset[str]:
     return found
 
 
-def _resources(client: Client, params: Params) -> tuple[Api, ...]:
-    named = params.get("resource", [])
+def resources(client: Client, named: list[str]) -> tuple[Api, ...]:
+    """Return the APIs that are named (RFC 8707 §2); raise `InvalidTarget`."""
     if len(named) > _MOST_RESOURCES or not all(apis.is_resource_uri(uri) for uri in named):
         raise InvalidTarget("resource must be an absolute URI without fragment")
     return policy.check_resources(client, named)

@@ -15,7 +15,7 @@ from auth_server.accounts import sign_in
 from auth_server.clients import metadata
 from auth_server.infra import language
 from auth_server.keys import jose, keyring
-from auth_server.oauth import authorization_request, introspection, response, revocation, token, userinfo
+from auth_server.oauth import authorization_request, device, introspection, response, revocation, token, userinfo
 from auth_server.oauth.server import Server
 from auth_server.tokens import claims
 from auth_server.web.answers import Answer
@@ -48,6 +48,7 @@ def provider_metadata(server: Server) -> dict[str, Any]:
         "userinfo_endpoint": settings.url(userinfo.PATH),
         "revocation_endpoint": settings.url(revocation.PATH),
         "introspection_endpoint": settings.url(introspection.PATH),
+        "device_authorization_endpoint": settings.url(device.PATH),
         "jwks_uri": settings.url(JWKS_PATH),
         "response_types_supported": ["code"],
         "response_modes_supported": list(response.MODES),

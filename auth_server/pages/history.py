@@ -153,6 +153,7 @@ def _of_account() -> dict[Event, str]:
 def _of_apps() -> dict[Event, str]:
     return {
         Event.CONSENT_GRANTED: _("App allowed"),
+        Event.DEVICE_ALLOWED: _("App on another device allowed"),
         Event.APP_DISCONNECTED: _("App disconnected"),
         Event.REFRESH_REUSED: _("A token of an app was used twice, so the app's access ended"),
         Event.FAMILY_MOVE_REFUSED: _("An app was used from two places at once, so its access ended"),

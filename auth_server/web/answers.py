@@ -6,7 +6,7 @@ Machine endpoints return an `Answer`; `web.machines` adds what every such answer
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from auth_server.errors import InsufficientScope, InvalidClient, InvalidToken, ProtocolError
 
@@ -21,11 +21,15 @@ _RETRY_AFTER_SECONDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status, body and the headers that belong to it; `Content-Length` is added when it is sent."""
+    """Status, body and the headers that belong to it; `Content-Length` is added when it is sent.
+
+    `is_refusal`: with a status of 400 to 499 it counts against the caller's address.
+    """
 
     status: int
     body: bytes = b""
     headers: Headers = ()
+    is_refusal: bool = True
 
 
 def as_json(body: object, status: int = 200, headers: Headers = ()) -> Answer:
@@ -53,7 +57,7 @@ def of_error(error: ProtocolError, *, had_credentials: bool) -> Answer:
     challenge = _challenge(error, had_credentials)
     if challenge:
         headers += (("WWW-Authenticate", challenge),)
-    return as_json(body, error.status, headers)
+    return replace(as_json(body, error.status, headers), is_refusal=error.is_refusal)
 
 
 def unavailable() -> Answer:

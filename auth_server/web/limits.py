@@ -37,6 +37,43 @@ def make_limiter(settings: config.Settings) -> Limiter:
     return Limiter(_address, strategy="fixed-window", swallow_errors=False, **options)
 
 
+class _Windows:
+    """Counts in the storage that processes share, and alone while it cannot be reached."""
+
+    def __init__(self, limiter: Limiter) -> None:
+        self._limiter = limiter
+        self._alone = FixedWindowRateLimiter(MemoryStorage())
+        self._shared_again_at = 0.0
+
+    def hit(self, rate: RateLimitItem, what: str, bucket: str) -> tuple[bool, Any]:
+        """Count one; return whether it is within the rate, and the window (`remaining`, `reset_time`)."""
+        try:
+            is_shared = time.monotonic() >= self._shared_again_at
+            return self._hit(self._limiter.limiter if is_shared else self._alone, rate, what, bucket)
+        except Exception as cause:  # whatever the storage's library raises: Redis is away
+            log.warning("the shared rate limits cannot be reached; each process counts alone", exc_info=cause)
+            self._shared_again_at = time.monotonic() + _TRY_AGAIN_AFTER_SECONDS
+            return self._hit(self._alone, rate, what, bucket)
+
+    def _hit(self, strategy: Any, rate: RateLimitItem, what: str, bucket: str) -> tuple[bool, Any]:
+        return strategy.hit(rate, what, bucket), strategy.get_window_stats(rate, what, bucket)
+
+
+class CreatedLimit:
+    """Counts the requests of programs that create rows for strangers, per address: as `limit_created` for pages."""
+
+    def __init__(self, limiter: Limiter, rate: values.Rate | None) -> None:
+        self._windows = _Windows(limiter)
+        self._rate: RateLimitItem | None = parse(str(rate)) if rate else None
+
+    def count(self, address: str) -> int:
+        """Count a request; return 0, or the seconds to wait when it is one too many."""
+        if self._rate is None:
+            return 0
+        is_within, window = self._windows.hit(self._rate, "created by programs", address_bucket(address))
+        return 0 if is_within else max(1, int(window.reset_time - time.time()) + 1)
+
+
 class RefusedLimit:
     """Counts refused requests to machine endpoints per address; never per client, whom strangers could shut out.
 
@@ -44,10 +81,8 @@ class RefusedLimit:
     """
 
     def __init__(self, limiter: Limiter, rate: values.Rate | None) -> None:
-        self._limiter = limiter
-        self._alone = FixedWindowRateLimiter(MemoryStorage())
+        self._windows = _Windows(limiter)
         self._rate: RateLimitItem | None = parse(str(rate)) if rate else None
-        self._shared_again_at = 0.0
         self._blocked_until: dict[str, float] = {}
 
     def seconds_to_wait(self, address: str) -> int:
@@ -65,20 +100,8 @@ class RefusedLimit:
         """Count a refusal; the one that uses up the rate closes the door until the window ends."""
         if self._rate is None:
             return
-        strategy, bucket = self._strategy(), address_bucket(address)
-        try:
-            self._hit(strategy, self._rate, bucket)
-        except Exception as cause:  # whatever the storage's library raises: Redis is away
-            log.warning("the shared rate limits cannot be reached; each process counts alone", exc_info=cause)
-            self._shared_again_at = time.monotonic() + _TRY_AGAIN_AFTER_SECONDS
-            self._hit(self._alone, self._rate, bucket)
-
-    def _strategy(self) -> Any:
-        return self._limiter.limiter if time.monotonic() >= self._shared_again_at else self._alone
-
-    def _hit(self, strategy: Any, rate: RateLimitItem, bucket: str) -> None:
-        strategy.hit(rate, "refused", bucket)
-        window = strategy.get_window_stats(rate, "refused", bucket)
+        bucket = address_bucket(address)
+        _is_within, window = self._windows.hit(self._rate, "refused", bucket)
         if window.remaining <= 0:
             if len(self._blocked_until) >= _MOST_BLOCKED:
                 self._blocked_until.clear()

@@ -30,7 +30,7 @@ from auth_server.infra import events
 from auth_server.web import answers, request_id, surface
 from auth_server.web.answers import Answer, Headers
 from auth_server.web.headers import transport_security
-from auth_server.web.limits import RefusedLimit
+from auth_server.web.limits import CreatedLimit, RefusedLimit
 
 FORM = "application/x-www-form-urlencoded"
 LARGEST_BODY = 64 * 1024
@@ -65,8 +65,13 @@ class Request:
 
     @cached_property
     def form(self) -> dict[str, list[str]]:
-        """Return the fields as they came; raise `InvalidRequest` for another content type, `TooLarge`."""
+        """Return the fields as they came; raise `InvalidRequest` for another content type, `TooLarge`.
+
+        A form without fields comes without a body, and from most libraries without a type.
+        """
         content_type = self.environ.get("CONTENT_TYPE", "")
+        if not content_type and not self._body():
+            return {}
         if content_type.partition(";")[0].strip().lower() != FORM:
             raise InvalidRequest(f"the body must be {FORM}")
         return _fields(_text(self._body()))
@@ -96,16 +101,20 @@ class _Endpoint:
     handle: Handler
     methods: tuple[str, ...]
     is_limited: bool
+    creates: bool
     gate: AbstractContextManager[Any]
 
 
 class Machines:
     """WSGI middleware: answers the machine endpoints, and lets the application have every other path."""
 
-    def __init__(self, application: Wsgi, settings: config.Settings, limit: RefusedLimit) -> None:
+    def __init__(
+        self, application: Wsgi, settings: config.Settings, limit: RefusedLimit, created: CreatedLimit
+    ) -> None:
         self._application = application
         self._endpoints: dict[str, _Endpoint] = {}
         self._limit = limit
+        self._created = created
         self._common = (*_PROTECTION, *transport_security(settings))
         self._writers_gate = threading.Semaphore(_WRITERS) if database.has_one_writer() else nullcontext()
 
@@ -117,10 +126,13 @@ class Machines:
         *,
         limited: bool = False,
         writes: bool = False,
+        creates: bool = False,
     ) -> None:
-        """Mount an endpoint. `limited`: its refusals count against the caller's address; `writes`: most answers do."""
+        """Mount an endpoint. `limited`: its refusals count against the caller's address; `writes`: most answers do;
+        `creates`: rows for strangers, so that every request counts.
+        """
         gate = self._writers_gate if writes else nullcontext()
-        self._endpoints[path] = _Endpoint(handler, methods, limited, gate)
+        self._endpoints[path] = _Endpoint(handler, methods, limited, creates, gate)
 
     @property
     def routes(self) -> dict[str, tuple[str, ...]]:
@@ -153,12 +165,12 @@ class Machines:
             return _of_other_method(endpoint, request)
         if not endpoint.is_limited:
             return _handle(endpoint.handle, request)
-        wait = self._limit.seconds_to_wait(address)
+        wait = self._limit.seconds_to_wait(address) or (endpoint.creates and self._created.count(address))
         if wait:
             return _wait(wait)
         with endpoint.gate:
             answer = _handle(endpoint.handle, request)
-        if 400 <= answer.status < 500:
+        if 400 <= answer.status < 500 and answer.is_refusal:
             self._limit.count(address)
         return answer
 
@@ -197,7 +209,7 @@ def _of_other_method(endpoint: _Endpoint, request: Request) -> Answer:
 
 
 def _wait(seconds: int) -> Answer:
-    refusal = TemporarilyUnavailable("too many refused requests; wait", retry_after_seconds=seconds)
+    refusal = TemporarilyUnavailable("too many requests; wait", retry_after_seconds=seconds)
     return answers.of_error(refusal, had_credentials=False)
 
 
@@ -236,9 +248,9 @@ _PREFLIGHT: Headers = (
 )
 
 
-def setup_machines(app: Flask, settings: config.Settings, limit: RefusedLimit) -> Machines:
+def setup_machines(app: Flask, settings: config.Settings, limit: RefusedLimit, created: CreatedLimit) -> Machines:
     """Put the machines' floor in front of the application, and return it for the endpoints to be mounted on."""
-    machines = Machines(app.wsgi_app, settings, limit)
+    machines = Machines(app.wsgi_app, settings, limit, created)
     app.wsgi_app = machines  # type: ignore[method-assign]
     app.extensions["machines"] = machines
     return machines
