@@ -91,6 +91,7 @@ def test_every_route_is_classified(app: Flask) -> None:
     assert not any(map(surface.is_for_machines, others))
     assert machine == {
         *("/oauth/token", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo", "/healthz", "/readyz"),
+        "/oauth/device_authorization",
         *("/.well-known/openid-configuration", "/.well-known/oauth-authorization-server", "/.well-known/jwks.json"),
     }
     assert others == {
@@ -105,16 +106,20 @@ def test_every_route_is_classified(app: Flask) -> None:
         *("/signup", "/signup/sent", "/signup/finish", "/signup/invitation", "/recover/email"),
         *("/signup/finish/passkey", "/signup/invitation/passkey"),
         *("/account/email", "/account/email/change", "/account/email/confirm"),
+        *("/device", "/device/confirm"),
         *("/recover/code", "/recover/not-me", "/recover/account", "/recover/stop", "/account/security/recovery"),
     }
 
 
-@pytest.mark.parametrize("path", ["/oauth/token", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo"])
+LIMITED = ("/oauth/token", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo", "/oauth/device_authorization")
+
+
+@pytest.mark.parametrize("path", LIMITED)
 def test_every_machine_endpoint_is_limited(make_app: Callable[..., Flask], path: str) -> None:
     """So many refused requests per address, then 429 in JSON with the time to wait."""
     app = make_app(endpoint_rate_limit=Rate(5, timedelta(minutes=1)))
     posts = {path for path, methods in app.extensions["machines"].routes.items() if "POST" in methods}
-    assert posts == {"/oauth/token", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo"}
+    assert posts == set(LIMITED)
     fields = {"grant_type": "client_credentials", "client_id": "nobody", "client_secret": "x", "token": "x"}
     answers = [Browser(app).post(path, fields) for _ in range(7)]
     assert [answer.status_code for answer in answers] == [401] * 5 + [429] * 2

@@ -11,9 +11,11 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from auth_server.access.apis import IDENTITY_SCOPES
+from auth_server.clients.metadata import DEVICE_CODE
 from auth_server.errors import InvalidClientMetadata
 from tests.support import asserts, factories
 from tests.support.browser import Browser
+from tests.support.device import Device, allow
 from tests.support.rp import RelyingParty, answer_of, basic, payload
 
 EVERY_GRANT = (
@@ -51,10 +53,10 @@ def test_every_address_answers(rp: RelyingParty, document: dict[str, Any]) -> No
     addresses = {name: local(value) for name, value in document.items() if name.endswith(("_endpoint", "_uri"))}
     assert set(addresses) == {
         *("authorization_endpoint", "token_endpoint", "userinfo_endpoint", "revocation_endpoint"),
-        *("introspection_endpoint", "jwks_uri"),
+        *("introspection_endpoint", "device_authorization_endpoint", "jwks_uri"),
     }
     asserts.is_error_page(rp.browser.get(addresses["authorization_endpoint"]), "unknown_client")
-    for name in ("token_endpoint", "revocation_endpoint", "introspection_endpoint"):
+    for name in ("token_endpoint", "revocation_endpoint", "introspection_endpoint", "device_authorization_endpoint"):
         asserts.is_oauth_error(rp.machine.post(addresses[name], data={"a": "b", "grant_type": "x"}), *_expected(name))
     assert rp.machine.get(addresses["userinfo_endpoint"]).status_code == 401
     assert rp.machine.get(addresses["jwks_uri"]).json["keys"]
@@ -66,7 +68,7 @@ def _expected(name: str) -> tuple[str, int]:
 
 def test_no_other_endpoint_exists(app: Flask, browser: Browser, document: dict[str, Any]) -> None:
     """What comes later is neither advertised nor there."""
-    for path in ("/oauth/register", "/oauth/par", "/oauth/device_authorization", "/oauth/logout"):
+    for path in ("/oauth/register", "/oauth/par", "/oauth/logout"):
         assert path not in json.dumps(document)
         assert browser.get(path).status_code == 404
     everything = [*(rule.rule for rule in app.url_map.iter_rules()), *app.extensions["machines"].routes]
@@ -78,13 +80,14 @@ def test_no_other_endpoint_exists(app: Flask, browser: Browser, document: dict[s
 @pytest.mark.parametrize("grant", EVERY_GRANT)
 def test_grant_types(app: Flask, browser: Browser, document: dict[str, Any], grant: str) -> None:
     """Every advertised one gives tokens; every other one is unsupported."""
-    grants = ["authorization_code", "refresh_token", "client_credentials"]
+    grants = ["authorization_code", "refresh_token", "client_credentials", DEVICE_CODE]
     rp = RelyingParty(app, browser, *factories.client(app, grant_types=grants))
     assert set(document["grant_types_supported"]) <= set(EVERY_GRANT)
     proofs = {
         "authorization_code": lambda: {"code": rp.code(), "code_verifier": rp.verifier},
         "refresh_token": lambda: {"refresh_token": rp.tokens()["refresh_token"]},
         "client_credentials": dict,
+        DEVICE_CODE: lambda: {"device_code": allowed_device(rp)},
     }
     answer = rp.token(grant_type=grant, **proofs.get(grant, dict)())
     if grant in document["grant_types_supported"]:
@@ -92,6 +95,13 @@ def test_grant_types(app: Flask, browser: Browser, document: dict[str, Any], gra
         assert answer.json["access_token"]
     else:
         asserts.is_oauth_error(answer, "unsupported_grant_type")
+
+
+def allowed_device(rp: RelyingParty) -> str:
+    """Return the device code of a device that was allowed."""
+    device = Device(rp.app, rp.client, rp.secret).started()
+    allow(rp.browser, device.user_code)
+    return str(device.codes["device_code"])
 
 
 def present(app: Flask, path: str, method: str, client_id: str, secret: str, **fields: str) -> TestResponse:

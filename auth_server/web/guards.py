@@ -57,6 +57,7 @@ def signed_in(view: Callable[P, R], *, keep: Sequence[str] = (), on_the_way: boo
 
     Whoever must set up a second factor does that first, unless the page is `on_the_way` there.
     """
+    _refuse_secrets(keep)
 
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R | Response:
@@ -76,8 +77,7 @@ def freshly_signed_in(
     A form that was sent comes back with the inputs in `keep`, see `typed`: never a password or a code.
     `on_the_way` as for `signed_in`.
     """
-    if set(keep) & _NEVER_KEPT:
-        raise ValueError("a secret does not travel in an address")
+    _refuse_secrets(keep)
 
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R | Response:
@@ -94,6 +94,11 @@ def _enrolment_first(here: Session, on_the_way: bool, keep: Sequence[str] = ()) 
     standing = assurance.standing(here.user_id)
     g.days_to_enrol = standing.days_left
     return to_enrolment(_here_again(keep)) if standing.is_due and not on_the_way else None
+
+
+def _refuse_secrets(keep: Sequence[str]) -> None:
+    if set(keep) & _NEVER_KEPT:
+        raise ValueError("a secret does not travel in an address")
 
 
 def kept() -> dict[str, str]:
