@@ -6,6 +6,7 @@ Text from a request never enters a description.
 
     ProtocolError
     ├── InvalidRequest … InvalidDpopProof     400 (RFC 6749 §5.2 and its extensions)
+    ├── AuthorizationPending, SlowDown        400, and no refusal (RFC 8628 §3.5)
     ├── InvalidClient                         401
     ├── InvalidToken, InsufficientScope       401, 403 (RFC 6750 §3.1)
     ├── InsufficientUserAuthentication        401 (RFC 9470 §3)
@@ -25,8 +26,8 @@ class ProtocolError(Exception):
 
     code = "invalid_request"
     status = 400
-    is_counted = True
-    """It counts against the limits of refused requests."""
+    is_refusal = True
+    """Whether it is recorded and counted; a client that only has to wait was refused nothing."""
 
     def __init__(self, description: str = "", *, detail: str = "", retry_after_seconds: int | None = None) -> None:
         super().__init__(self.code)
@@ -88,6 +89,26 @@ class AccessDenied(ProtocolError):
     code = "access_denied"
 
 
+class AuthorizationPending(ProtocolError):
+    """RFC 8628 §3.5: the person has not decided yet."""
+
+    code = "authorization_pending"
+    is_refusal = False
+
+
+class SlowDown(ProtocolError):
+    """RFC 8628 §3.5: asked again too early; the interval is five seconds longer from now on."""
+
+    code = "slow_down"
+    is_refusal = False
+
+
+class ExpiredToken(ProtocolError):
+    """RFC 8628 §3.5: the device code is too old; the device asks for another one."""
+
+    code = "expired_token"
+
+
 class LoginRequired(ProtocolError):
     """OpenID Connect Core §3.1.2.6."""
 
@@ -122,7 +143,7 @@ class UseDpopNonce(ProtocolError):
     """RFC 9449 §8: the same request again, with this nonce in its proof."""
 
     code = "use_dpop_nonce"
-    is_counted = False
+    is_refusal = False
 
     def __init__(self, nonce: str) -> None:
         super().__init__("the DPoP proof needs the nonce of this answer's DPoP-Nonce header")

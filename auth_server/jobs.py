@@ -19,7 +19,7 @@ from auth_server.database import MOST_DELETED, db
 from auth_server.infra import audit, events, limits, once, outbox, seen
 from auth_server.keys import keyring
 from auth_server.oauth import waiting
-from auth_server.tokens import backchannel, opaque, revocations, store
+from auth_server.tokens import backchannel, devices, opaque, revocations, store
 from auth_server.values import Rate
 
 log = logging.getLogger("auth_server.jobs")
@@ -44,6 +44,7 @@ def run_due() -> bool:
         pending.prune,
         challenges.prune,
         waiting.prune,
+        devices.prune,
         store.prune_tokens,
         store.prune,
         opaque.prune,

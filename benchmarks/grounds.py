@@ -20,13 +20,14 @@ from auth_server import config, create_app
 from auth_server.access import apis, policy, roles
 from auth_server.accounts import sessions, sign_in, users
 from auth_server.clients import client as clients
+from auth_server.clients.metadata import DEVICE_CODE
 from auth_server.clients.secrets import New
 from auth_server.database import db
 from auth_server.infra import clock, crypto, events
-from auth_server.tokens import store
+from auth_server.tokens import devices, store
 from benchmarks import baseline
 
-APP, SERVICE, SECRET = "bench-app", "bench-service", secrets.token_urlsafe(48)
+APP, SERVICE, DEVICE, SECRET = "bench-app", "bench-service", "bench-device", secrets.token_urlsafe(48)
 REDIRECT_URI = "https://app.example.org/callback"
 VERIFIER = secrets.token_urlsafe(48)
 CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
@@ -62,6 +63,16 @@ class OurGround:
     def refresh_tokens(self, scope: str, count: int) -> list[str]:
         return self._in_transaction(lambda: [self._new_refresh_token(scope) for _ in range(count)])
 
+    def devices(self, count: int) -> list[str]:
+        """Return the device codes of so many devices that wait."""
+
+        def begin() -> list[str]:
+            client = clients.find(DEVICE)
+            assert client is not None
+            return [devices.begin(client, PERSON.split(), ()).raw_device_code for _ in range(count)]
+
+        return self._in_transaction(begin)
+
     def fill(self, count: int) -> None:
         """Put in so many families with a refresh token, opaque tokens and events, and a tenth as many people."""
         for start in range(0, count, _FILLED_AT_ONCE):
@@ -91,6 +102,7 @@ class OurGround:
             apis.create(f"https://{scope}.example.org", scopes={scope: scope}, token_format=form, alg=alg)
         for client_id, metadata in ((APP, _APP), (SERVICE, _SERVICE)):
             clients.create(metadata, client_id=client_id, secret=New(crypto.digest(SECRET)))
+        clients.create({"grant_types": [DEVICE_CODE], "token_endpoint_auth_method": "none"}, client_id=DEVICE)
         user = users.create("ada@example.org", "Ada Lovelace", verified=True)
         db.session.flush()
         roles.put(user.id, [roles.ADMINISTRATOR])  # without an administrator every page leads to the set-up

@@ -27,6 +27,8 @@ class Source:
     marker: bytes
     """What every good answer contains; one without it is an error."""
     answered: Callable[[bytes], None] | None = None
+    status: int = 200
+    """What every good answer has: 400 where a refusal is what is wanted."""
 
 
 @dataclass
@@ -129,7 +131,7 @@ def _go_on(
         return
     now = time.perf_counter()
     status, body = found
-    if 200 <= status < 300 and source.marker in body:
+    if status == source.status and source.marker in body:
         sample.latencies.append(now - connection.sent_at)
         if source.answered:
             source.answered(body)

@@ -65,7 +65,7 @@ def _row(app: Flask, ground: OurGround, row: Any, spent: Counter[str]) -> dict[s
 
     def one() -> None:
         status, body = _send(app, source.following() or b"")
-        if not 200 <= status < 300 or source.marker not in body:
+        if status != source.status or source.marker not in body:
             raise RuntimeError(f"{row.name}: {status} {body[:200]!r}")
         if source.answered:
             source.answered(body)

@@ -8,10 +8,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from auth_server.clients.metadata import DEVICE_CODE
 from benchmarks import load
 from benchmarks.grounds import (
     APP,
     CHALLENGE,
+    DEVICE,
     ES256,
     OPAQUE,
     PERSON,
@@ -21,6 +23,7 @@ from benchmarks.grounds import (
     SERVICE,
     VERIFIER,
     Ground,
+    OurGround,
 )
 from benchmarks.load import Source
 
@@ -49,6 +52,7 @@ class Row:
     source: Callable[[Ground, float], Source]
     token_form: str = ""
     ours_only: bool = False
+    """The baseline has nothing of the kind."""
 
     def check(self, body: bytes) -> None:
         """Refuse to measure something else than the row says."""
@@ -101,6 +105,19 @@ def _chains(scope: str, marker: bytes) -> Callable[[Ground, float], Source]:
         )
 
     return source
+
+
+def _polls(ground: Ground, seconds: float) -> Source:
+    """Each device asks once, and waits: a second time it would be too early."""
+    if not isinstance(ground, OurGround):
+        raise TypeError("only our server has devices")
+    about = {"grant_type": DEVICE_CODE, "client_id": DEVICE}
+    codes = deque(ground.devices(int(_MOST_CODES_PER_SECOND * seconds)))
+    return Source(
+        lambda: load.form("/oauth/token", {**about, "device_code": codes.popleft()}) if codes else None,
+        b'"authorization_pending"',
+        status=400,
+    )
 
 
 def _access_token(ground: Ground, scope: str) -> str:
@@ -158,4 +175,5 @@ ROWS = (
     Row("introspect-jwt", "introspection of an RS256 JWT", _introspection(PERSON)),
     Row("userinfo", "userinfo with an opaque token", _userinfo(f"{PERSON} {OPAQUE}")),
     Row("userinfo-jwt", "userinfo with an RS256 JWT", _userinfo(PERSON)),
+    Row("device-poll", "a device that asks whether the person has decided: not yet", _polls, ours_only=True),
 )

@@ -60,7 +60,7 @@ class Target:
         """Look at one answer, then let caches and connections settle."""
         source = row.source(self.ground, _WARM_UP_SECONDS)
         status, body = load.once(self.server.port, source.following() or b"")
-        if not 200 <= status < 300 or source.marker not in body:
+        if status != source.status or source.marker not in body:
             raise RuntimeError(
                 f"{self.name}, {row.name}: {status} {self.server.log_tail()} {body[:300].decode('latin-1')}"
             )

@@ -42,7 +42,10 @@ COMMITS = {
     "auth_server/jobs.py": "the one commit of a run",
 }
 """Where something may be committed, and why."""
-POSTS = ("/oauth/token", "/oauth/par", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo")
+POSTS = (
+    *("/oauth/token", "/oauth/par", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo"),
+    "/oauth/device_authorization",
+)
 """The machine endpoints that take a form."""
 CONSENT = "/oauth/authorize"
 END_SESSION = "/oauth/logout"
@@ -96,7 +99,7 @@ def test_every_route_is_classified(app: Flask) -> None:
     assert not any(map(surface.is_for_machines, others))
     assert machine == {
         *("/oauth/token", "/oauth/par", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo"),
-        *("/healthz", "/readyz"),
+        *("/oauth/device_authorization", "/healthz", "/readyz"),
         *("/.well-known/openid-configuration", "/.well-known/oauth-authorization-server", "/.well-known/jwks.json"),
     }
     assert others == {
@@ -112,6 +115,7 @@ def test_every_route_is_classified(app: Flask) -> None:
         *("/signup", "/signup/sent", "/signup/finish", "/signup/invitation", "/recover/email"),
         *("/signup/finish/passkey", "/signup/invitation/passkey"),
         *("/account/email", "/account/email/change", "/account/email/confirm"),
+        *("/device", "/device/confirm"),
         *("/recover/code", "/recover/not-me", "/recover/account", "/recover/stop", "/account/security/recovery"),
     }
 

@@ -11,10 +11,12 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from auth_server.access.apis import IDENTITY_SCOPES
+from auth_server.clients.metadata import DEVICE_CODE
 from auth_server.errors import InvalidClientMetadata
 from tests.support import assertion, asserts, factories
 from tests.support.assertion import Signer
 from tests.support.browser import Browser
+from tests.support.device import Device, allow
 from tests.support.rp import RelyingParty, answer_of, basic, payload
 
 EVERY_GRANT = (
@@ -53,11 +55,12 @@ def test_every_address_answers(rp: RelyingParty, document: dict[str, Any]) -> No
     assert set(addresses) == {
         *("authorization_endpoint", "token_endpoint", "userinfo_endpoint", "revocation_endpoint"),
         *("introspection_endpoint", "pushed_authorization_request_endpoint", "end_session_endpoint", "jwks_uri"),
+        "device_authorization_endpoint",
     }
     asserts.is_page(rp.browser.get(addresses["end_session_endpoint"]), "signed-out")
     asserts.is_error_page(rp.browser.get(addresses["authorization_endpoint"]), "unknown_client")
     posts = ("token_endpoint", "revocation_endpoint", "introspection_endpoint", "pushed_authorization_request_endpoint")
-    for name in posts:
+    for name in (*posts, "device_authorization_endpoint"):
         asserts.is_oauth_error(rp.machine.post(addresses[name], data={"a": "b", "grant_type": "x"}), *_expected(name))
     assert rp.machine.get(addresses["userinfo_endpoint"]).status_code == 401
     assert rp.machine.get(addresses["jwks_uri"]).json["keys"]
@@ -69,7 +72,7 @@ def _expected(name: str) -> tuple[str, int]:
 
 def test_no_other_endpoint_exists(app: Flask, browser: Browser, document: dict[str, Any]) -> None:
     """What comes later is neither advertised nor there."""
-    for path in ("/oauth/register", "/oauth/device_authorization"):
+    for path in ("/oauth/register",):
         assert path not in json.dumps(document)
         assert browser.get(path).status_code == 404
     everything = [*(rule.rule for rule in app.url_map.iter_rules()), *app.extensions["machines"].routes]
@@ -81,13 +84,14 @@ def test_no_other_endpoint_exists(app: Flask, browser: Browser, document: dict[s
 @pytest.mark.parametrize("grant", EVERY_GRANT)
 def test_grant_types(app: Flask, browser: Browser, document: dict[str, Any], grant: str) -> None:
     """Every advertised one gives tokens; every other one is unsupported."""
-    grants = ["authorization_code", "refresh_token", "client_credentials"]
+    grants = ["authorization_code", "refresh_token", "client_credentials", DEVICE_CODE]
     rp = RelyingParty(app, browser, *factories.client(app, grant_types=grants))
     assert set(document["grant_types_supported"]) <= set(EVERY_GRANT)
     proofs = {
         "authorization_code": lambda: {"code": rp.code(), "code_verifier": rp.verifier},
         "refresh_token": lambda: {"refresh_token": rp.tokens()["refresh_token"]},
         "client_credentials": dict,
+        DEVICE_CODE: lambda: {"device_code": allowed_device(rp)},
     }
     answer = rp.token(grant_type=grant, **proofs.get(grant, dict)())
     if grant in document["grant_types_supported"]:
@@ -110,6 +114,13 @@ def client_for(app: Flask, method: str) -> tuple[str, str]:
         about["jwks"] = {"keys": [KEYS["ES256"].jwk()]}
     client, secret = factories.service(app, **about)
     return client.client_id, secret
+
+
+def allowed_device(rp: RelyingParty) -> str:
+    """Return the device code of a device that was allowed."""
+    device = Device(rp.app, rp.client, rp.secret).started()
+    allow(rp.browser, device.user_code)
+    return str(device.codes["device_code"])
 
 
 def present(app: Flask, path: str, method: str, client_id: str, secret: str, **fields: str) -> TestResponse:

@@ -22,12 +22,13 @@ from auth_server.tokens.opaque import OpaqueAccessToken
 from tests.support import asserts, factories
 from tests.support.browser import Browser
 from tests.support.database import dump
+from tests.support.device import Device, allow, client_of
 from tests.support.rp import RelyingParty
 
 Travel = Callable[[timedelta], None]
 TRANSIENT = (
     *("session", "family", "authorization_code", "refresh_token", "opaque_access_token", "revocation"),
-    *("one_time_secret", "authorization_request", "pending_sign_in", "spent_challenge", "seen"),
+    *("one_time_secret", "authorization_request", "pending_sign_in", "spent_challenge", "seen", "device_grant"),
 )
 
 
@@ -73,6 +74,10 @@ def test_what_nobody_can_use_any_more_goes(
     tokens = rp.tokens()
     rp.revoke(tokens["access_token"])
     rp.authorize(prompt="login")
+    device = Device(app, *client_of(app)).started()
+    allow(rp.browser, device.user_code)
+    device.tokens()
+    device.started()
     Browser(app).sign_in(password="wrong")
     factories.within(app, lambda: recover.make_link(users.find(ada.id) or ada))
     factories.within(app, lambda: pending.begin(ada.id, amr=("pwd",), remember=False, browser_digest="x"))

@@ -27,6 +27,7 @@ from tests import conftest
 from tests.conftest import BASE, ON_POSTGRESQL, SECRET_KEY
 from tests.support import authenticator, factories, passkey
 from tests.support.browser import Browser
+from tests.support.device import Device, allow, client_of
 from tests.support.rp import RelyingParty
 
 
@@ -96,6 +97,8 @@ def populated(app: Flask, rp: RelyingParty) -> Flask:
     passkey.add(owner)
     owner.sign_out()
     owner.sign_in(email="grace@example.org")
+    device = Device(app, *client_of(app)).started()
+    allow(rp.browser, device.user_code)
     empty = {name for name, count in counts(app).items() if not count}
     assert not empty, empty
     return app

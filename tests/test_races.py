@@ -19,6 +19,7 @@ from auth_server import config
 from auth_server.access import invitations, roles
 from auth_server.accounts import addresses, passkeys, passwords, second_factor, users
 from auth_server.clients import client as clients
+from auth_server.clients.metadata import DEVICE_CODE
 from auth_server.database import db
 from auth_server.errors import RefusedInput
 from auth_server.infra import events, once
@@ -27,6 +28,8 @@ from auth_server.tokens import ending, models
 from tests.conftest import process_settings
 from tests.support import assertion, asserts, authenticator, factories, mailbox, passkey
 from tests.support.browser import Browser
+from tests.support.device import Device, allow, enter
+from tests.support.device import client_of as device_client
 from tests.support.dpop import DpopKey
 from tests.support.live import Server, command
 from tests.support.rp import RelyingParty, answer_of, basic
@@ -213,6 +216,79 @@ def test_of_concurrent_uses_of_an_assertion_one_succeeds(make_site: Callable[...
     assert sorted(answer.verdict for answer in answers) == [(200, "")] + [(401, "invalid_client")] * 9
     assert {site.post(way, path, assertion.fields(token, **fields), {}).status for way in (0, 1)} == {401}
     assert site.post(1, path, assertion.fields(other, **fields), {}).status == 200
+
+
+@pytest.mark.parametrize("count", [2, 10])
+def test_of_concurrent_redemptions_of_a_device_code_one_succeeds(make_site: Callable[..., Site], count: int) -> None:
+    """One 200, the others invalid_grant; what the winner got ends, as for a code (DV-03, RA-01)."""
+    site = make_site()
+    device = Device(site.app, *device_client(site.app)).started(scope="openid offline_access")
+    site.rp.browser.sign_in("ben@example.org")
+    allow(site.rp.browser, device.user_code)
+    poll = {"client_id": device.client.client_id, "grant_type": DEVICE_CODE, "device_code": device.codes["device_code"]}
+    answers = at_once(*(lambda way=way: site.post(way, "/oauth/token", poll, {}) for way in range(count)))
+    assert sorted(answer.verdict for answer in answers) == [(200, "")] + [(400, "invalid_grant")] * (count - 1)
+    winner = next(answer.body for answer in answers if answer.status == 200)
+    assert site.userinfo(winner["access_token"]).status == 401
+    assert len(asserts.rows(site.app)["refresh_token"]) == 1
+    assert len(asserts.events_of(site.app, "code.replayed")) == count - 1
+
+
+def test_of_concurrent_decisions_about_a_device_one_counts(app: Flask, ada: users.User) -> None:
+    """Allow and deny, five times each at once from one browser: one decision, at most one family, one page for all."""
+    device = Device(app, *device_client(app)).started()
+    owner = Browser(app)
+    page = enter(owner, device.user_code)
+    path, posts = page.request.full_path, [_same_browser(owner) for _ in range(10)]
+    answers = at_once(
+        *(
+            lambda one=one, decision=decision: one.submit(page, path, decision=decision).status_code
+            for one, decision in zip(posts, ("allow", "deny") * 5, strict=True)
+        )
+    )
+    assert answers == [303] * 10
+    answer = device.poll()
+    assert answer.status_code == 200 or answer.json["error"] == "access_denied"
+    was_allowed = answer.status_code == 200
+    assert len(asserts.rows(app)["family"]) == len(asserts.events_of(app, "device.allowed")) == was_allowed
+    assert len(asserts.events_of(app, "consent.denied")) == (not was_allowed)
+
+
+def test_of_browsers_that_type_a_code_at_once_one_gets_it(app: Flask, ada: users.User) -> None:
+    """Five people, five browsers, one right code: one is asked, the others are told that it is no good (DV-04)."""
+    device = Device(app, *device_client(app)).started()
+    browsers = [Browser(app, f"203.0.113.{number}") for number in range(5)]
+    for number, browser in enumerate(browsers):
+        factories.person(app, f"person-{number}@example.org")
+        browser.sign_in(f"person-{number}@example.org")
+    pages = [browser.get("/device") for browser in browsers]
+    answers = at_once(
+        *(
+            lambda browser=browser, page=page: browser.submit(page, "/device", user_code=device.user_code).status_code
+            for browser, page in zip(browsers, pages, strict=True)
+        )
+    )
+    assert sorted(answers) == [303, 400, 400, 400, 400]
+
+
+def test_guesses_at_once_do_not_pass_the_limit(app: Flask, ada: users.User) -> None:
+    """Twenty wrong codes at the same moment from one browser: five are looked at (DV-01)."""
+    owner = Browser(app)
+    owner.sign_in()
+    page, posts = owner.get("/device"), [_same_browser(owner) for _ in range(20)]
+    answers = at_once(
+        *(lambda one=one: one.submit(page, "/device", user_code="BCDF-GHJK").status_code for one in posts)
+    )
+    assert sorted(answers) == [400] * 5 + [429] * 15
+
+
+def test_of_concurrent_polls_one_is_told_to_wait(make_site: Callable[..., Site]) -> None:
+    """Ten at once: one is in time, the others were too early and slow it down."""
+    site = make_site()
+    device = Device(site.app, *device_client(site.app)).started()
+    poll = {"client_id": device.client.client_id, "grant_type": DEVICE_CODE, "device_code": device.codes["device_code"]}
+    answers = at_once(*(lambda way=way: site.post(way, "/oauth/token", poll, {}) for way in range(10)))
+    assert sorted(answer.verdict for answer in answers) == [(400, "authorization_pending")] + [(400, "slow_down")] * 9
 
 
 @pytest.mark.parametrize("count", [2, 10])

@@ -21,6 +21,7 @@ from tests.conftest import SECRET_KEY
 from tests.support import factories
 from tests.support.browser import Browser, Page
 from tests.support.database import dump, failing
+from tests.support.device import Device, allow, client_of
 from tests.support.rp import RelyingParty, answer_of, basic
 
 CHOSEN = "chosen by hand: tr0ub4dor and 3 more"
@@ -117,11 +118,22 @@ def everything(app: Flask, seen: Seen) -> None:
     sent = {"grant_type": "client_credentials"}
     seen.note("service secret", service_secret)
     seen.note_tokens(rp.post("/oauth/token", sent, headers=basic(service.client_id, service_secret)).json)
+    of_a_device(app, browser, seen)
     provoke_errors(app, rp, seen)
     reset(app, seen)
     browser.sign_in(password=RESET)
     seen.note_browser(browser)
     browser.sign_out()
+
+
+def of_a_device(app: Flask, browser: Browser, seen: Seen) -> None:
+    """A device that is allowed; its short code is checked in `tests/oauth/test_device.py`."""
+    device = Device(app, *client_of(app)).started(scope="openid offline_access")
+    seen.note("device code", device.codes["device_code"])
+    device.poll()
+    allow(browser, device.user_code)
+    seen.note_tokens(device.tokens())
+    device.poll()
 
 
 def provoke_errors(app: Flask, rp: RelyingParty, seen: Seen) -> None:

@@ -15,10 +15,11 @@ from auth_server.accounts import users
 from auth_server.database import db
 from auth_server.infra import batch, stamp
 from auth_server.prepared import Prepared
-from auth_server.tokens import checking, revocations, store
+from auth_server.tokens import checking, devices, revocations, store
 from tests.conftest import ON_POSTGRESQL
 from tests.support import factories
 from tests.support.browser import Browser
+from tests.support.device import Device, client_of
 from tests.support.rp import RelyingParty, basic
 
 
@@ -85,6 +86,14 @@ def test_code_and_refresh_need_four(rp: RelyingParty, scope: str) -> None:
     assert 3 <= len(of_refresh) <= 4, of_refresh
 
 
+def test_a_poll_of_a_device_needs_three(rp: RelyingParty) -> None:
+    """The device, BEGIN, and the moment from which on it may ask again."""
+    device = Device(rp.app, *client_of(rp.app)).started()
+    with counted(rp.app) as of_poll:
+        assert device.poll().json["error"] == "authorization_pending"
+    assert 2 <= len(of_poll) <= 3, of_poll
+
+
 @pytest.mark.parametrize("scope", ["openid profile email", "openid email opaque"])
 def test_a_check_needs_one(rp: RelyingParty, scope: str) -> None:
     """The token, if it is opaque, with what refuses it and the person."""
@@ -104,6 +113,10 @@ HOT: dict[str, Prepared] = {
     "spend a code": store._SPEND_CODE,
     "find a refresh token": store._FIND_REFRESH,
     "rotate": store._ROTATE,
+    "find a device": devices._FIND,
+    "note a poll": devices._ASKED,
+    "slow a device down": devices._SLOWER,
+    "redeem a device code": devices._REDEEM,
     "check a service's token": revocations._IS_COVERED,
     "check a person's token": checking._OF_JWT,
     "check an opaque token": checking._OF_OPAQUE,

@@ -13,7 +13,8 @@ from auth_server.keys import access_token, foreign
 from auth_server.keys.foreign import BadKey
 from auth_server.values import is_loopback
 
-GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials")
+DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
+GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials", DEVICE_CODE)
 SIGNS_WITH_SECRET, SIGNS_WITH_KEY = "client_secret_jwt", "private_key_jwt"
 AUTH_METHODS = ("client_secret_basic", "client_secret_post", SIGNS_WITH_KEY, SIGNS_WITH_SECRET, "none")
 ASSERTION_ALGORITHMS: Mapping[str, tuple[str, ...]] = {
@@ -61,9 +62,10 @@ def has_secret(method: str | None) -> bool:
 
 def _fill_in(values: dict[str, Any]) -> None:
     values.setdefault("grant_types", list(DEFAULT_GRANT_TYPES))
-    for_people = "authorization_code" in values["grant_types"]
+    redirects = "authorization_code" in values["grant_types"]
+    for_people = redirects or DEVICE_CODE in values["grant_types"]
     values.setdefault("scope", DEFAULT_SCOPE if for_people else "")
-    values.setdefault("response_types", ["code"] if for_people else [])
+    values.setdefault("response_types", ["code"] if redirects else [])
     values.setdefault("redirect_uris", [])
 
 

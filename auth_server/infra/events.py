@@ -96,6 +96,10 @@ class Event(StrEnum):
     APP_DISCONNECTED = "app.disconnected"
     CODE_ISSUED = "code.issued"
     CODE_REPLAYED = "code.replayed"
+    DEVICE_ASKED = "device.asked"
+    DEVICE_ALLOWED = "device.allowed"
+    USER_CODE_FAILED = "device.user_code_failed"
+    USER_CODE_THROTTLED = "device.user_code_throttled"
     TOKEN_ISSUED = "token.issued"  # noqa: S105 - an event's name
     TOKEN_REFUSED = "token.refused"  # noqa: S105 - an event's name
     TOKEN_REVOKED = "token.revoked"  # noqa: S105 - an event's name
@@ -124,6 +128,8 @@ FAILURES = frozenset(
         Event.RESET_CODE_FAILED,
         Event.AUTHORIZATION_REFUSED,
         Event.CODE_REPLAYED,
+        Event.USER_CODE_FAILED,
+        Event.USER_CODE_THROTTLED,
         Event.TOKEN_REFUSED,
         Event.REFRESH_REUSED,
         Event.FAMILY_MOVE_REFUSED,

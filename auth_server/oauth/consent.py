@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Response, render_template, request
 
 from auth_server.access import apis, consents
 from auth_server.accounts.sessions import Session
+from auth_server.clients.client import Client
 from auth_server.errors import AccessDenied, PageError
 from auth_server.infra.events import Event, record
 from auth_server.oauth import waiting
@@ -59,28 +61,35 @@ def certain(
     found: AuthorizationRequest, session: Session, scopes: tuple[str, ...], *, is_covered: bool
 ) -> tuple[str, ...]:
     """Return the scopes that the app will be given, as far as it is known: not those that may still be unticked."""
-    if is_covered:
-        return granted(found, session, scopes)
-    return tuple(scope for scope in scopes if scope not in found.client.optional_scopes)
+    return granted(found, session, scopes) if is_covered else required(found.client, scopes)
+
+
+def required(client: Client, scopes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the scopes that the person cannot untick."""
+    return tuple(scope for scope in scopes if scope not in client.optional_scopes)
 
 
 def page(found: AuthorizationRequest, session: Session, scopes: tuple[str, ...], account: dict[str, str]) -> Response:
     """Show the page."""
     kind, host = _destination(found.redirect_uri)
+    lines = _lines(found, session, scopes)
+    return render(found.client, account, lines, redirect_kind=kind, redirect_host=host)
+
+
+def render(client: Client, account: dict[str, str], lines: list[Permission], **where: Any) -> Response:
+    """Return the page for whatever asks; `where` says what becomes of the answer, as the template names it."""
     text = render_template(
         "oauth/consent.html",
         app={
-            "name": found.client.name,
-            "initials": initials(found.client.name),
+            "name": client.name,
+            "initials": initials(client.name),
             "unverified": False,
-            "team": found.client.first_party,
+            "team": client.first_party,
         },
         account=account,
-        permissions=_shown(found, session, scopes),
+        permissions=lines,
         resources=[],
-        redirect_kind=kind,
-        redirect_host=host,
-        fields=[],
+        **where,
     )
     return Response(text, content_type="text/html; charset=utf-8")
 
@@ -96,17 +105,21 @@ def answer(found: AuthorizationRequest, session: Session, scopes: tuple[str, ...
         raise Refused(refusal, found.client, found.redirect_uri, found.response_mode, found.state)
     if decision != "allow":
         raise PageError("invalid_request", detail="consent without a decision")
-    ticked = set(request.form.getlist("scope"))
-    unticked = {line.scope for line in _shown(found, session, scopes) if line.optional} - ticked
-    held = _held(found, session)
-    allowed = [
-        scope
-        for scope in scopes
-        if scope not in found.client.optional_scopes or scope in ticked or scope in held - unticked
-    ]
+    lines = _lines(found, session, scopes)
+    allowed, unticked = ticked(found.client, session.user_id, scopes, lines)
     consents.grant(session.user_id, found.client.client_id, allowed, taken_back=unticked)
     waiting.note_consent(found.id, session.id, allowed)
     return None
+
+
+def ticked(
+    client: Client, user_id: str, scopes: tuple[str, ...], lines: list[Permission]
+) -> tuple[list[str], set[str]]:
+    """Return what the form that was sent allows, and the shown scopes that the person took back."""
+    chosen = set(request.form.getlist("scope"))
+    unticked = {line.scope for line in lines if line.optional} - chosen
+    kept = chosen | (_held(client, user_id) - unticked)
+    return [scope for scope in scopes if scope not in client.optional_scopes or scope in kept], unticked
 
 
 def initials(name: str) -> str:
@@ -131,25 +144,29 @@ def title_of(scope: str) -> str:
     return titles.get(scope) or (api.scopes[scope] if api else scope)
 
 
-def _shown(found: AuthorizationRequest, session: Session, scopes: tuple[str, ...]) -> list[Permission]:
-    """Return the page's lines: only what is new, unless there is nothing new or the app wants everything asked."""
-    held = _held(found, session)
-    asked = [_permission(scope, found, new=bool(held) and scope not in held) for scope in scopes if scope != "openid"]
+def permissions(client: Client, user_id: str, scopes: tuple[str, ...], *, everything: bool) -> list[Permission]:
+    """Return the page's lines: only what is new, unless there is nothing new or everything is to be asked."""
+    held = _held(client, user_id)
+    asked = [_permission(scope, client, new=bool(held) and scope not in held) for scope in scopes if scope != "openid"]
     fresh = [permission for permission in asked if permission.new]
-    return fresh if fresh and "consent" not in found.prompts else asked
+    return fresh if fresh and not everything else asked
 
 
-def _held(found: AuthorizationRequest, session: Session) -> frozenset[str]:
+def _lines(found: AuthorizationRequest, session: Session, scopes: tuple[str, ...]) -> list[Permission]:
+    return permissions(found.client, session.user_id, scopes, everything="consent" in found.prompts)
+
+
+def _held(client: Client, user_id: str) -> frozenset[str]:
     """Return what the person has allowed the app before."""
-    given = consents.find(session.user_id, found.client.client_id)
+    given = consents.find(user_id, client.client_id)
     return given.scopes if given else frozenset()
 
 
-def _permission(scope: str, found: AuthorizationRequest, *, new: bool) -> Permission:
+def _permission(scope: str, client: Client, *, new: bool) -> Permission:
     api = apis.register().by_scope.get(scope)
     description = api.name if api else ""
     if scope == "offline_access":
-        days = found.client.refresh_token_idle_ttl.days
+        days = client.refresh_token_idle_ttl.days
         description = _("Until you disconnect it, or after %(days)s days without use.") % {"days": days}
     return Permission(
         scope=scope,
@@ -157,7 +174,7 @@ def _permission(scope: str, found: AuthorizationRequest, *, new: bool) -> Permis
         description=description,
         sensitive=scope == "offline_access",
         new=new,
-        optional=scope in found.client.optional_scopes,
+        optional=scope in client.optional_scopes,
     )
 
 

@@ -17,6 +17,7 @@ from auth_server.infra import language
 from auth_server.keys import dpop, jose, keyring
 from auth_server.oauth import (
     authorization_request,
+    device,
     introspection,
     logout,
     par,
@@ -60,6 +61,7 @@ def provider_metadata(server: Server) -> dict[str, Any]:
         "userinfo_endpoint": settings.url(userinfo.PATH),
         "revocation_endpoint": settings.url(revocation.PATH),
         "introspection_endpoint": settings.url(introspection.PATH),
+        "device_authorization_endpoint": settings.url(device.PATH),
         "end_session_endpoint": settings.url(logout.PATH),
         "backchannel_logout_supported": True,
         "backchannel_logout_session_supported": True,

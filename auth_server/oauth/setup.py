@@ -6,9 +6,11 @@ from flask import Blueprint, Flask
 from flask_limiter import Limiter
 
 from auth_server.oauth.authorize import setup_authorize
+from auth_server.oauth.device import setup_device
 from auth_server.oauth.discovery import setup_discovery
 from auth_server.oauth.grants.authorization_code import AuthorizationCodeGrant
 from auth_server.oauth.grants.client_credentials import ClientCredentialsGrant
+from auth_server.oauth.grants.device_code import DeviceCodeGrant
 from auth_server.oauth.grants.refresh_token import RefreshTokenGrant
 from auth_server.oauth.introspection import setup_introspection
 from auth_server.oauth.languages import setup_languages
@@ -20,7 +22,7 @@ from auth_server.oauth.token import setup_token
 from auth_server.oauth.userinfo import setup_userinfo
 from auth_server.web.machines import Machines
 
-GRANTS = (AuthorizationCodeGrant, RefreshTokenGrant, ClientCredentialsGrant)
+GRANTS = (AuthorizationCodeGrant, RefreshTokenGrant, ClientCredentialsGrant, DeviceCodeGrant)
 
 
 def setup_oauth(app: Flask, machines: Machines, limiter: Limiter) -> None:
@@ -35,6 +37,7 @@ def setup_oauth(app: Flask, machines: Machines, limiter: Limiter) -> None:
     app.register_blueprint(blueprint)
     setup_token(machines, server)
     setup_par(machines, server)
+    setup_device(machines, server)
     setup_introspection(machines, server)
     setup_revocation(machines, server)
     setup_userinfo(machines)

@@ -6,13 +6,15 @@ one, and the token's `acr` says so. What the operator demands, for a client, an 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from auth_server.access import assurance, policy
+from auth_server.access.apis import Api
 from auth_server.accounts.sessions import Session
+from auth_server.clients.client import Client
 from auth_server.keys import access_token
 from auth_server.oauth.authorization_request import AuthorizationRequest
 
@@ -44,9 +46,16 @@ class Demand:
 
 def demand(found: AuthorizationRequest, scopes: Iterable[str]) -> Demand:
     """Return the demand of a request that is to be given these scopes."""
-    listed = found.params.get("acr_values", [""])[0].split() or found.client.default_acr_values
+    return demand_of(found.client, scopes, found.resources, found.params.get("acr_values", [""])[0].split())
+
+
+def demand_of(
+    client: Client, scopes: Iterable[str], resources: Iterable[Api], acr_values: Sequence[str] = ()
+) -> Demand:
+    """Return the demand of a client for these scopes and APIs, with its own wishes when it sent none."""
+    listed = acr_values or client.default_acr_values
     wished = next((acr for acr in access_token.ACR_VALUES if acr in listed), None)
-    return Demand(wished, assurance.least(found.client, scopes, found.resources))
+    return Demand(wished, assurance.least(client, scopes, resources))
 
 
 def missing(demanded: Demand, here: Session) -> Missing:

@@ -15,6 +15,7 @@ from auth_server import config
 from auth_server.infra import events
 from auth_server.pages.account import setup_account
 from auth_server.pages.delete import setup_delete
+from auth_server.pages.device import setup_device
 from auth_server.pages.email import setup_email
 from auth_server.pages.export import setup_export
 from auth_server.pages.history import setup_history
@@ -42,6 +43,7 @@ def setup_pages(app: Flask, limiter: Limiter) -> None:
     setup_recover(app, limiter)
     setup_recovery(app)
     setup_signup(app, limiter)
+    setup_device(app)
     setup_account(app)
     setup_profile(app)
     setup_export(app)

@@ -97,6 +97,16 @@ PARTS: Mapping[str, Part] = {
         withheld=("digest", "code_challenge"),
         of_family=True,
     ),
+    "app_access_devices": Part(
+        "device_grant",
+        "family_id",
+        shown=(
+            *("family_id", "client_id", "scope", "resources", "created_at", "expires_at", "decided_at", "redeemed_at"),
+            *("network", "country", "agent", "session_id"),
+        ),
+        withheld=("digest", "user_code_tag", "browser_digest", "interval_seconds", "ask_again_at"),
+        of_family=True,
+    ),
     "app_access_renewals": Part(
         "refresh_token",
         "family_id",

@@ -1,4 +1,4 @@
-"""The rows behind grants: families, codes and refresh tokens."""
+"""The rows behind grants: families, codes, devices that wait, and refresh tokens."""
 
 from __future__ import annotations
 
@@ -48,6 +48,36 @@ class AuthorizationCode(Base):
     """The thumbprint of the key that must redeem it (RFC 9449 §10)."""
     expires_at: Mapped[datetime] = mapped_column(Moment)
     spent_at: Mapped[datetime | None] = mapped_column(Moment)
+
+
+class DeviceGrant(Base):
+    """A device that waits for a person (RFC 8628), by digest; deleted soon after it has expired, or with its family.
+
+    Decided without a family: it was denied.
+    """
+
+    __tablename__ = "device_grant"
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_code_tag: Mapped[str] = mapped_column(String(64), unique=True)
+    client_id: Mapped[str] = mapped_column(ForeignKey("client.client_id", ondelete="CASCADE"), index=True)
+    scope: Mapped[str] = mapped_column(Text)
+    resources: Mapped[list[str]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    expires_at: Mapped[datetime] = mapped_column(Moment, index=True)
+    interval_seconds: Mapped[int] = mapped_column(Integer)
+    ask_again_at: Mapped[datetime] = mapped_column(Moment)
+    """Before this moment the device asks too early."""
+    network: Mapped[str] = mapped_column(String(45))
+    """Where the device is, coarsely; so are the two below."""
+    country: Mapped[str] = mapped_column(String(2))
+    agent: Mapped[str] = mapped_column(String(80))
+    browser_digest: Mapped[str | None] = mapped_column(String(64))
+    """The browser that the user code was typed in first: no other one decides."""
+    session_id: Mapped[str | None] = mapped_column(String(36))
+    """The sign-in that was asked last; it alone decides."""
+    decided_at: Mapped[datetime | None] = mapped_column(Moment)
+    family_id: Mapped[str | None] = mapped_column(ForeignKey("family.id", ondelete="CASCADE"), index=True)
+    redeemed_at: Mapped[datetime | None] = mapped_column(Moment)
 
 
 class RefreshToken(Base):

@@ -34,7 +34,7 @@ _MOST_SESSIONS = 500
 _FAMILY: Any = models.Family.__table__
 _CODE: Any = models.AuthorizationCode.__table__
 _REFRESH: Any = models.RefreshToken.__table__
-
+_DEVICE: Any = models.DeviceGrant.__table__
 
 _FAMILY_AND_PERSON = (*_FAMILY.columns, *users.PERSON_COLUMNS)
 _CODE_COLUMNS = [_CODE.c[n] for n in ("digest", "redirect_uri", "code_challenge", "dpop_jkt", "expires_at", "spent_at")]
@@ -72,6 +72,7 @@ _ROTATE = Prepared(
 _LAST_USED = func.coalesce(
     select(func.max(_REFRESH.c.created_at)).where(_REFRESH.c.family_id == _FAMILY.c.id).scalar_subquery(),
     select(func.max(_CODE.c.spent_at)).where(_CODE.c.family_id == _FAMILY.c.id).scalar_subquery(),
+    select(func.max(_DEVICE.c.redeemed_at)).where(_DEVICE.c.family_id == _FAMILY.c.id).scalar_subquery(),
 )
 """When a family gave tokens last: no write of its own on every use."""
 _FAMILY_NAMES = tuple(_FAMILY.columns.keys())
@@ -150,10 +151,22 @@ def new_code(
     dpop_jkt: str | None = None,
 ) -> tuple[str, str]:
     """Begin a family with a code; return the raw code and the family's id."""
+    family_id = new_family(client, session, scopes=scopes, resources=resources, nonce=nonce)
+    raw_code = crypto.new_secret()
+    code = {"family_id": family_id, "redirect_uri": redirect_uri, "code_challenge": code_challenge}
+    code |= {"dpop_jkt": dpop_jkt}
+    expires_at = clock.now() + CODE_LIFE
+    database.execute(_INSERT_CODE, {**code, "digest": crypto.digest(raw_code), "expires_at": expires_at})
+    return raw_code, family_id
+
+
+def new_family(
+    client: Client, session: sessions.Session, *, scopes: Sequence[str], resources: Sequence[str], nonce: str | None
+) -> str:
+    """Begin a family; return its id."""
     now = clock.now()
-    family_id = str(uuid.uuid4())
     family = {
-        "id": family_id,
+        "id": str(uuid.uuid4()),
         "client_id": client.client_id,
         "user_id": session.user_id,
         "session_id": session.id,
@@ -169,19 +182,15 @@ def new_code(
         "client_class": class_of(client),
         **_origin_values(),
     }
-    raw_code = crypto.new_secret()
-    code = {"family_id": family_id, "redirect_uri": redirect_uri, "code_challenge": code_challenge}
-    code |= {"dpop_jkt": dpop_jkt}
     database.execute(_INSERT_FAMILY, family)
-    database.execute(_INSERT_CODE, {**code, "digest": crypto.digest(raw_code), "expires_at": now + CODE_LIFE})
-    return raw_code, family_id
+    return str(family["id"])
 
 
 def class_of(client: Client) -> str:
     """Return the kind of app, by what a stolen token of it is worth and how much it travels."""
     if not client.is_public:
         return CONFIDENTIAL
-    return NATIVE if client.is_native else BROWSER
+    return NATIVE if client.is_native or not client.redirect_uris else BROWSER
 
 
 def find_code(presented: str) -> Code | None:

@@ -29,13 +29,15 @@ _RETRY_AFTER_SECONDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status, body and the headers that belong to it; `Content-Length` is added when it is sent."""
+    """Status, body and the headers that belong to it; `Content-Length` is added when it is sent.
+
+    `is_refusal`: with a status of 400 to 499 it counts against the caller's address.
+    """
 
     status: int
     body: bytes = b""
     headers: Headers = ()
-    is_counted: bool = True
-    """A refusal that counts against the caller's limits."""
+    is_refusal: bool = True
 
 
 def as_json(body: object, status: int = 200, headers: Headers = ()) -> Answer:
@@ -63,7 +65,7 @@ def of_error(error: ProtocolError, *, had_credentials: bool) -> Answer:
     headers += tuple(("WWW-Authenticate", challenge) for challenge in _challenges(error, had_credentials))
     if isinstance(error, UseDpopNonce):
         headers += (("DPoP-Nonce", error.nonce),)
-    return replace(as_json(body, error.status, headers), is_counted=error.is_counted)
+    return replace(as_json(body, error.status, headers), is_refusal=error.is_refusal)
 
 
 def unavailable() -> Answer:

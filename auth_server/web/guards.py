@@ -52,18 +52,19 @@ def _check_host() -> Response | None:
     return redirect(config.current().url(quote(request.path)) + query, 302)  # type: ignore[return-value]
 
 
-def signed_in(view: Callable[P, R], *, on_the_way: bool = False) -> Callable[P, R | Response]:
-    """Let only signed-in people see a page; others sign in first and come back.
+def signed_in(view: Callable[P, R], *, keep: Sequence[str] = (), on_the_way: bool = False) -> Callable[P, R | Response]:
+    """Let only signed-in people see a page; others sign in first and come back, with the inputs in `keep`.
 
     Whoever must set up a second factor does that first, unless the page is `on_the_way` there.
     """
+    _refuse_secrets(keep)
 
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R | Response:
         here = session.current()
         if here is None:
-            return to_login(_here_again())
-        return _enrolment_first(here, on_the_way) or view(*args, **kwargs)
+            return to_login(_here_again(keep))
+        return _enrolment_first(here, on_the_way, keep) or view(*args, **kwargs)
 
     return guarded
 
@@ -76,8 +77,7 @@ def freshly_signed_in(
     A form that was sent comes back with the inputs in `keep`, see `typed`: never a password or a code.
     `on_the_way` as for `signed_in`.
     """
-    if set(keep) & _NEVER_KEPT:
-        raise ValueError("a secret does not travel in an address")
+    _refuse_secrets(keep)
 
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R | Response:
@@ -89,11 +89,16 @@ def freshly_signed_in(
     return guarded
 
 
-def _enrolment_first(here: Session, on_the_way: bool) -> Response | None:
+def _enrolment_first(here: Session, on_the_way: bool, keep: Sequence[str] = ()) -> Response | None:
     """Send whoever must set up a second factor to do so; note for the page how many days an administrator has left."""
     standing = assurance.standing(here.user_id)
     g.days_to_enrol = standing.days_left
-    return to_enrolment(_here_again()) if standing.is_due and not on_the_way else None
+    return to_enrolment(_here_again(keep)) if standing.is_due and not on_the_way else None
+
+
+def _refuse_secrets(keep: Sequence[str]) -> None:
+    if set(keep) & _NEVER_KEPT:
+        raise ValueError("a secret does not travel in an address")
 
 
 def kept() -> dict[str, str]:

@@ -65,8 +65,13 @@ class Request:
 
     @cached_property
     def form(self) -> dict[str, list[str]]:
-        """Return the fields as they came; raise `InvalidRequest` for another content type, `TooLarge`."""
+        """Return the fields as they came; raise `InvalidRequest` for another content type, `TooLarge`.
+
+        A form without fields comes without a body, and from most libraries without a type.
+        """
         content_type = self.environ.get("CONTENT_TYPE", "")
+        if not content_type and not self._body():
+            return {}
         if content_type.partition(";")[0].strip().lower() != FORM:
             raise InvalidRequest(f"the body must be {FORM}")
         return _fields(_text(self._body()))
@@ -107,9 +112,9 @@ class Machines:
         self, application: Wsgi, settings: config.Settings, limit: RefusedLimit, created: CreatedLimit
     ) -> None:
         self._application = application
-        self._created = created
         self._endpoints: dict[str, _Endpoint] = {}
         self._limit = limit
+        self._created = created
         self._common = (*_PROTECTION, *transport_security(settings))
         self._writers_gate = threading.Semaphore(_WRITERS) if database.has_one_writer() else nullcontext()
 
@@ -167,7 +172,7 @@ class Machines:
         if endpoint.creates and (wait := self._created.seconds_to_wait(address)):
             return _wait(wait, "too many requests; wait")
         answer = _handle(endpoint.handle, request, endpoint.gate)
-        if 400 <= answer.status < 500 and answer.is_counted:
+        if 400 <= answer.status < 500 and answer.is_refusal:
             self._limit.count(address)
         return answer
 

@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from auth_server.clients.client import Client
+from auth_server.clients.metadata import DEVICE_CODE
 from tests.support import asserts, factories
 from tests.support.browser import Browser, Page
+from tests.support.device import PATH as DEVICE
+from tests.support.device import Device, client_of, decide, enter
 from tests.support.rp import RelyingParty, basic, challenge_of
 
 FORM = "application/x-www-form-urlencoded"
@@ -33,8 +36,9 @@ AUTHORIZE = (
 TOKEN = (
     *("grant_type", "code", "redirect_uri", "code_verifier", "refresh_token", "scope", "resource", "audience"),
     *("client_id", "client_secret", "client_assertion", "client_assertion_type", "username", "password", "nonsense"),
+    "device_code",
 )
-MACHINE = ("/oauth/token", "/oauth/revoke", "/oauth/introspect", "/oauth/par")
+MACHINE = ("/oauth/token", "/oauth/revoke", "/oauth/introspect", "/oauth/par", DEVICE)
 QUICK = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
@@ -117,7 +121,7 @@ def test_any_value_of_a_pushed_parameter(rp: RelyingParty, quiet: Callable[[], N
     quiet()
 
 
-@pytest.mark.parametrize("grant", ["authorization_code", "refresh_token", "client_credentials"])
+@pytest.mark.parametrize("grant", ["authorization_code", "refresh_token", "client_credentials", DEVICE_CODE])
 def test_any_value_of_a_token_parameter(rp: RelyingParty, grant: str) -> None:
     """Refused as JSON where it matters, ignored where it does not; refusals write nothing."""
     factories.api(rp.app)
@@ -127,6 +131,7 @@ def test_any_value_of_a_token_parameter(rp: RelyingParty, grant: str) -> None:
         "authorization_code": {"code": "x", "code_verifier": rp.verifier},
         "refresh_token": {"refresh_token": "x"},
         "client_credentials": {},
+        DEVICE_CODE: {"device_code": "x"},
     }
     before = asserts.rows(rp.app)
     for name in TOKEN:
@@ -179,6 +184,37 @@ def test_any_value_of_a_revocation_or_introspection_parameter(
             else:
                 is_json_refusal(answer)
     quiet()
+
+
+def test_any_value_of_a_device_authorization_parameter(rp: RelyingParty) -> None:
+    """Refused as JSON, or codes as for a right request; a refusal makes no row."""
+    client, secret = factories.client(rp.app, grant_types=[DEVICE_CODE], redirect_uris=[])
+    for name in ("scope", "resource", "client_id", "client_secret", "client_assertion", "user_code", "nonsense"):
+        headers = {} if name in ("client_id", "client_secret") else basic(client.client_id, secret)
+        for value in NASTY:
+            before = len(asserts.rows(rp.app)["device_grant"])
+            answer = rp.machine.post(DEVICE, data=form({name: value}), content_type=FORM, headers=headers)
+            if answer.status_code != 200:
+                is_json_refusal(answer)
+            assert len(asserts.rows(rp.app)["device_grant"]) == before + (answer.status_code == 200), (name, value)
+
+
+def test_any_value_of_a_devices_form(make_app: Callable[..., Flask]) -> None:
+    """A page of ours, and nothing is decided; the right code then still counts. The guess limit is off."""
+    app = make_app(login_rate_limit=None)
+    factories.person(app, roles=["administrator"])
+    device = Device(app, *client_of(app)).started()
+    browser = Browser(app)
+    page = enter(browser, device.user_code)
+    right = {**Page(asserts.is_page(page, "consent").text).inputs, "decision": "unknown"}
+    for name in ("user_code", "decision", "scope", "csrf_token", "kept"):
+        for value in NASTY:
+            for path in ("/device", "/device/confirm"):
+                is_page_or_redirect(browser.post(path, form({**right, name: value}), content_type=FORM))
+                is_page_or_redirect(browser.get(f"{path}?" + form({name: value}).decode()))
+    asserts.is_oauth_error(device.poll(), "authorization_pending")
+    assert decide(browser, page).status_code == 200
+    assert device.poll().status_code == 200
 
 
 def test_any_bearer_token(rp: RelyingParty, quiet: Callable[[], None]) -> None:
@@ -358,6 +394,6 @@ def test_any_authorization_header(fuzzed: tuple[Flask, Client, str], header: byt
 def fuzzed(app: Flask, ada: object) -> tuple[Flask, Client, str]:
     """Return an application with a person and a client that may do everything; examples share it."""
     factories.api(app)
-    grants = ["authorization_code", "refresh_token", "client_credentials"]
+    grants = ["authorization_code", "refresh_token", "client_credentials", DEVICE_CODE]
     client, secret = factories.client(app, grant_types=grants, scope="openid email orders:read")
     return app, client, secret

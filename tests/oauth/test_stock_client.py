@@ -17,15 +17,24 @@ from authlib.oauth2.rfc7523 import ClientSecretJWT, PrivateKeyJWT
 from flask import Flask
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, OctKey, RSAKey
-from oauthlib.oauth2 import BackendApplicationClient, InvalidClientError, InvalidGrantError, InvalidScopeError
+from oauthlib.oauth2 import (
+    BackendApplicationClient,
+    DeviceClient,
+    InvalidClientError,
+    InvalidGrantError,
+    InvalidScopeError,
+    OAuth2Error,
+)
 from requests.auth import HTTPBasicAuth
 from requests_oauthlib import OAuth2Session
 from werkzeug.serving import make_server
 
 from auth_server import config
 from auth_server.clients.client import Client
+from examples import command_line
 from tests.support import assertion, factories
 from tests.support.browser import Page
+from tests.support.device import client_of as client_of_devices
 from tests.support.live import free_port
 
 REDIRECT_URI = "http://localhost:1/callback"
@@ -212,3 +221,69 @@ def test_a_stock_client_signs_its_requests(server: Flask, kind: type[ClientSecre
         stranger.register_client_auth_method(method)
         with pytest.raises(OAuthError, match="invalid_client"):
             stranger.fetch_token(about["token_endpoint"], grant_type="client_credentials")
+
+
+def allow_device(message: str, user_code: str, decision: str) -> None:
+    """Open the page that the program names, type the code, sign in and decide, as a browser would."""
+    page_address = message.split()[1]
+    with requests.Session() as browser:
+        answer = browser.get(page_address, timeout=10)
+        for _step in range(6):
+            page = Page(answer.text)
+            filled = {
+                "device": {"user_code": user_code},
+                "login": {"email": "ada@example.org", "password": factories.PASSWORD},
+                "consent": {"decision": decision},
+            }.get(page.marker)
+            if filled is None:
+                assert page.marker == "done", answer.text
+                return
+            answer = browser.post(answer.url, data={**page.inputs, **filled}, timeout=10)
+    raise AssertionError(answer.text)
+
+
+@pytest.mark.parametrize("decision", ["allow", "deny"])
+def test_a_program_on_the_command_line(server: Flask, decision: str) -> None:
+    """The sample program, on Authlib's client: it shows a code, waits, and has tokens, or hears no (RFC 8628)."""
+    client, _none = client_of_devices(server)
+
+    def show(message: str) -> None:
+        person = threading.Timer(0.5, allow_device, (message, message.split()[-1], decision))
+        person.start()
+        people.append(person)
+
+    people: list[threading.Timer] = []
+    if decision == "deny":
+        with pytest.raises(OAuthError, match="access_denied"):
+            command_line.sign_in(config.current().issuer, client.client_id, show)
+    else:
+        tokens = command_line.sign_in(config.current().issuer, client.client_id, show)
+        assert tokens["scope"] == "openid profile offline_access"
+        claims = jwt.decode(tokens["id_token"], _keys_of(metadata_of(server))).claims
+        assert claims["aud"] == client.client_id
+    people[0].join()
+
+
+def test_a_stock_device_reads_our_answers(server: Flask) -> None:
+    """oauthlib's own device client turns what it is told while it waits into its errors."""
+    client, _none = client_of_devices(server)
+    about = metadata_of(server)
+    asked = {"client_id": client.client_id, "scope": "openid"}
+    codes = requests.post(about["device_authorization_endpoint"], data=asked, timeout=10).json()
+    stock = DeviceClient(client.client_id)
+    body = stock.prepare_request_body(codes["device_code"], include_client_id=True)
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+
+    def poll() -> dict[str, Any]:
+        answer = requests.post(about["token_endpoint"], data=body, headers=form, timeout=10)
+        return dict(stock.parse_request_body_response(answer.text))
+
+    for error in ("authorization_pending", "slow_down"):
+        with pytest.raises(OAuth2Error, match=error):
+            poll()
+    allow_device(f"Open {codes['verification_uri']}", codes["user_code"], "allow")
+    assert poll()["scope"] == ["openid"]
+
+
+def _keys_of(about: dict[str, Any]) -> KeySet:
+    return KeySet.import_key_set(requests.get(about["jwks_uri"], timeout=10).json())

@@ -17,6 +17,7 @@ from auth_server.pages import recover
 from auth_server.tokens import export
 from tests.support import asserts, authenticator, factories, passkey
 from tests.support.browser import Browser
+from tests.support.device import Device, allow, client_of
 from tests.support.factories import PASSWORD
 from tests.support.rp import RelyingParty
 
@@ -59,6 +60,8 @@ def test_the_file_has_everything(app: Flask, rp: RelyingParty, ada: users.User) 
     rp.browser.submit(rp.browser.get("/account/profile"), "/account/profile", nickname="Countess")
     phone, _codes = authenticator.set_up(rp.browser)
     passkey.add(rp.browser)
+    device = Device(app, *client_of(app)).started()
+    device_tokens = (allow(rp.browser, device.user_code), device.tokens())[1]
     link = factories.within(app, lambda: recover.make_link(users.find(ada.id) or ada))
     elsewhere = Browser(app)
     elsewhere.sign_in()
@@ -73,10 +76,12 @@ def test_the_file_has_everything(app: Flask, rp: RelyingParty, ada: users.User) 
     assert found["account"]["claims"] == {"nickname": "Countess"}
     assert found["groups"] == [{"group_name": "staff"}]
     assert found["roles_in_force"] == ["administrator"]
-    assert found["app_names"] == {rp.client.client_id: "Wiki"}
+    assert found["app_names"] == {rp.client.client_id: "Wiki", device.client.client_id: "TV"}
     assert len(found["recovery_codes"]) == 10
     assert {row["purpose"] for row in found["links"]} == {"not-me", "password-reset"}
-    assert len(found["app_access_renewals"]) == 2
+    assert len(found["app_access_renewals"]) == 3
+    assert device_tokens["refresh_token"] not in response.text
+    assert device.codes["device_code"] not in response.text
     assert {"sign_in.succeeded", "mfa.turned_on", "user.exported"} <= {row["event"] for row in found["events"]}
     handle = rp.browser.cookie("auth_server") or "-"
     for secret in (tokens["refresh_token"], tokens["access_token"], link.partition("token=")[2], handle, PASSWORD):

@@ -12,6 +12,7 @@ from werkzeug.test import TestResponse
 from auth_server.accounts import users
 from tests.support import asserts, factories
 from tests.support.browser import Browser, Page
+from tests.support.device import PATH as DEVICE
 from tests.support.factories import PASSWORD
 from tests.support.rp import RelyingParty
 
@@ -51,6 +52,8 @@ FORMS = {
     "/account/email/change": {"email": "grace@example.org"},
     "/account/email/confirm": {"token": "x"},
     "/recover/email": {"token": "x"},
+    "/device": {"user_code": "BCDF-GHJK"},
+    "/device/confirm": {"user_code": "BCDF-GHJK", "decision": "allow"},
 }
 """Every form of the pages; `tests/test_architecture.py` knows that none is missing."""
 
@@ -181,7 +184,7 @@ def test_the_refusal_never_leads_to_another_site(browser: Browser, path: str) ->
 
 
 @pytest.mark.parametrize(
-    "path", ["/oauth/token", "/oauth/par", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo"]
+    "path", ["/oauth/token", "/oauth/par", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo", DEVICE]
 )
 def test_machine_endpoints_need_no_token(browser: Browser, path: str) -> None:
     """They take no cookie, so nothing can be forged; their own refusals are the RFC's."""

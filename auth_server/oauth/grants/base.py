@@ -57,6 +57,8 @@ class TokenGrant(BaseGrant, TokenEndpointMixin):  # type: ignore[misc]
             raise self._refused(self._authorization.client, refusal) from None
 
     def _refused(self, client: Client, refusal: ProtocolError) -> ProtocolError:
+        if not refusal.is_refusal:
+            return refusal
         reason = (refusal.detail or refusal.description)[:255]
         record(
             Event.TOKEN_REFUSED, client=client.client_id, reason=reason, error=refusal.code, grant_type=self.GRANT_TYPE
