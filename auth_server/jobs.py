@@ -19,7 +19,7 @@ from auth_server.database import MOST_DELETED, db
 from auth_server.infra import audit, events, limits, once, outbox
 from auth_server.keys import keyring
 from auth_server.oauth import authorization_request
-from auth_server.tokens import opaque, revocations, store
+from auth_server.tokens import opaque, revocations, status_index, store
 from auth_server.values import Rate
 
 log = logging.getLogger("auth_server.jobs")
@@ -47,6 +47,7 @@ def run_due() -> bool:
         store.prune,
         opaque.prune,
         revocations.prune,
+        status_index.prune,
     ):
         _until_nothing_is_left(prune)
     _until_nothing_is_left(lambda: audit.prune(settings.audit_retention))

@@ -31,6 +31,7 @@ LONGER_FUNCTIONS = {"create_app": "the rooms of the house, one a line"}
 OWN_CLOCKS = {
     "auth_server/infra/clock.py": "it is the clock",
     "auth_server/resource_server.py": "runs inside other people's APIs, without the server's rooms",
+    "auth_server/resource_status.py": "the same",
 }
 COMMITS = {
     "auth_server/database.py": "release(): before a slow hash; and the commit of a `Work`, for web/machines.py",
@@ -92,6 +93,7 @@ def test_every_route_is_classified(app: Flask) -> None:
     assert machine == {
         *("/oauth/token", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo", "/healthz", "/readyz"),
         *("/.well-known/openid-configuration", "/.well-known/oauth-authorization-server", "/.well-known/jwks.json"),
+        "/oauth/status/",
     }
     assert others == {
         *("/", "/language", "/login", "/logout", "/recover", "/recover/reset", "/setup", "/oauth/authorize"),

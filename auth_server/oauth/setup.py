@@ -14,6 +14,7 @@ from auth_server.oauth.introspection import setup_introspection
 from auth_server.oauth.languages import setup_languages
 from auth_server.oauth.revocation import setup_revocation
 from auth_server.oauth.server import Server
+from auth_server.oauth.status import setup_status
 from auth_server.oauth.token import setup_token
 from auth_server.oauth.userinfo import setup_userinfo
 from auth_server.web.machines import Machines
@@ -34,4 +35,5 @@ def setup_oauth(app: Flask, machines: Machines, limiter: Limiter) -> None:
     setup_introspection(machines, server)
     setup_revocation(machines, server)
     setup_userinfo(machines)
+    setup_status(machines)
     setup_discovery(machines, server)

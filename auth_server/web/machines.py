@@ -118,7 +118,10 @@ class Machines:
         limited: bool = False,
         writes: bool = False,
     ) -> None:
-        """Mount an endpoint. `limited`: its refusals count against the caller's address; `writes`: most answers do."""
+        """Mount an endpoint; at a path that ends with a slash, for everything directly below it.
+
+        `limited`: its refusals count against the caller's address; `writes`: most answers do.
+        """
         gate = self._writers_gate if writes else nullcontext()
         self._endpoints[path] = _Endpoint(handler, methods, limited, gate)
 
@@ -130,8 +133,10 @@ class Machines:
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         endpoint = self._endpoints.get(path)
-        if endpoint is None and not surface.is_for_machines(path):
-            return self._application(environ, start_response)
+        if endpoint is None:
+            if not surface.is_for_machines(path):
+                return self._application(environ, start_response)
+            endpoint = self._endpoints.get(path[: path.rfind("/") + 1])
         here = request_id.context_of(environ)
         events.begin(here)
         request = Request(environ)

@@ -47,7 +47,7 @@ WRONG = {
     "REQUIRE_PAR": "1",
     "KEY_ROTATION_INTERVAL": "quarterly",
     "JWKS_MAX_AGE": "15 minutes",
-    "STATUS_LIST_TTL": "x",
+    "STATUS_LIST_TTL": "6m",
     "TRUSTED_PROXIES": "10.0.0.0/99",
     "LOG_LEVEL": "loud",
     "LOG_FORMAT": "xml",
