@@ -105,6 +105,8 @@ def _userinfo(scope: str) -> Callable[[Ground, float], Source]:
     return source
 
 
+STATUS_LIST = Row("status-list", "the status list", _document("/oauth/status/0", b"eyJ"))
+"""Not among the others: nobody else has one."""
 ROWS = (
     Row("metadata", "OpenID Connect discovery", _document("/.well-known/openid-configuration", b'"issuer"')),
     Row("jwks", "key set", _document("/.well-known/jwks.json", b'"keys"')),
