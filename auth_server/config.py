@@ -147,7 +147,7 @@ class Settings(WatchSettings):
     key_rotation_interval: timedelta = setting(values.duration, timedelta(days=90), "Scheduled key rotation.", "90d")
     jwks_max_age: timedelta = setting(values.duration, timedelta(minutes=15), "Cache time of the key set.", "15m")
     status_list_ttl: timedelta = setting(
-        values.duration, timedelta(seconds=10), "Cache time of status lists (not in this version).", "10"
+        values.duration, timedelta(seconds=10), "Cache time of status lists: 1 second to 5 minutes.", "10"
     )
     trusted_proxies: tuple[values.Network, ...] = setting(
         values.networks, (), "Whose X-Forwarded-* headers are believed.", "127.0.0.1,10.0.0.0/8"
@@ -273,6 +273,8 @@ def _problems_between(settings: Settings) -> list[str]:
         found.append(f"{PREFIX}REFRESH_TOKEN_GRACE: expected at most 60 seconds (example: 10)")
     if settings.recovery_wait > timedelta(days=30):
         found.append(f"{PREFIX}RECOVERY_WAIT: expected at most 30 days (example: 24h)")
+    if not timedelta(seconds=1) <= settings.status_list_ttl <= timedelta(minutes=5):
+        found.append(f"{PREFIX}STATUS_LIST_TTL: expected 1 second to 5 minutes (example: 10)")
     if settings.bcrypt_rounds < 12 and not settings.on_loopback:
         found.append(f"{PREFIX}BCRYPT_ROUNDS: expected 12 or more: fewer are for a loopback issuer only (example: 12)")
     if settings.login_rate_limit is None and not settings.on_loopback:

@@ -19,7 +19,7 @@ from auth_server.database import MOST_DELETED, db
 from auth_server.infra import audit, events, limits, once, outbox, seen
 from auth_server.keys import keyring
 from auth_server.oauth import waiting
-from auth_server.tokens import backchannel, devices, opaque, revocations, store
+from auth_server.tokens import backchannel, devices, opaque, revocations, status_index, store
 from auth_server.values import Rate
 
 log = logging.getLogger("auth_server.jobs")
@@ -49,6 +49,7 @@ def run_due() -> bool:
         store.prune,
         opaque.prune,
         revocations.prune,
+        status_index.prune,
     ):
         _until_nothing_is_left(prune)
     _until_nothing_is_left(lambda: audit.prune(settings.audit_retention))

@@ -9,8 +9,9 @@
 `protect("orders:refund", acr="aal2", max_age=300)` also asks how strong and how recent the person's sign-in was, and
 tells the app what to ask for (RFC 9470).
 
-A token is verified locally, with nothing but the issuer's URL: a revocation is noticed when the token expires. Given
-`introspection=(client_id, client_secret)` the issuer is asked about every token instead: a revocation shows at once.
+A token is verified locally, with nothing but the issuer's URL. What was revoked is seen within seconds in the issuer's
+status list, which is fetched now and then for all tokens together. Given `introspection=(client_id, client_secret)` the
+issuer is asked about every token instead: a revocation shows at once.
 Importing this module brings nothing of the server along: no database, no settings.
 """
 
@@ -26,7 +27,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from threading import Lock
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote_plus, urlencode
 
 from authlib.integrations.flask_oauth2 import ResourceProtector, current_token
@@ -43,6 +44,7 @@ from auth_server.errors import (
     TemporarilyUnavailable,
 )
 from auth_server.keys import access_token, jose
+from auth_server.resource_status import StatusLists
 
 __all__ = ["Answer", "Fetch", "current_token", "protector", "require_role"]
 
@@ -54,6 +56,7 @@ _COOL_DOWN_SECONDS = 10
 """An unknown `kid` makes us fetch the key set again, at most this often."""
 _RETRY_SECONDS = 1
 """An issuer that did not answer is left alone for so long."""
+_LARGEST_ANSWER = 2 * 1024 * 1024
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,16384}=*")  # RFC 6750 §2.1
 Headers = Mapping[str, str]
 
@@ -72,14 +75,23 @@ Fetch = Callable[[str, Headers, bytes | None], Answer]
 
 
 def protector(
-    issuer: str, audience: str, *, introspection: tuple[str, str] | None = None, fetch: Fetch | None = None
+    issuer: str,
+    audience: str,
+    *,
+    introspection: tuple[str, str] | None = None,
+    fetch: Fetch | None = None,
+    status_lists: Literal["strict", "lenient", "off"] = "strict",
 ) -> Protector:
     """Return a decorator maker: `protect("scope")` lets a request in whose token is for `audience` and has the scope.
 
-    With `introspection`, the API's client id and secret, the issuer is asked about each token.
+    With `introspection`, the API's client id and secret, the issuer is asked about each token. Otherwise `status_lists`
+    says what becomes of a token that names a list when none can be had that is still good: "strict" answers 503,
+    "lenient" lets it in; "off" never looks.
     """
+    if status_lists not in ("strict", "lenient", "off"):
+        raise ValueError("status_lists is strict, lenient or off")
     source = _Issuer(issuer, fetch or _fetch_with_httpx2, introspection or ("", ""))
-    return Protector((_Introspecting if introspection else _Verifying)(source, audience))
+    return Protector(_Introspecting(source, audience) if introspection else _Verifying(source, audience, status_lists))
 
 
 def require_role(role: str) -> None:
@@ -154,11 +166,15 @@ class _Validator(TokenValidator):  # type: ignore[misc]
 
 
 class _Verifying(_Validator):
-    """Checks signature and claims locally (RFC 9068 §4)."""
+    """Checks signature and claims locally (RFC 9068 §4), then the status list (Token Status List §8.3)."""
+
+    def __init__(self, issuer: _Issuer, audience: str, policy: str) -> None:
+        super().__init__(issuer, audience)
+        self._policy, self._lists = policy, StatusLists(issuer.url, issuer.fetch, issuer.key, LEEWAY)
 
     def authenticate_token(self, token_string: str) -> dict[str, Any]:
         try:
-            return access_token.verify(
+            claims = access_token.verify(
                 token_string.strip(),
                 issuer=self.issuer.url,
                 audiences=[self.audience],
@@ -166,8 +182,14 @@ class _Verifying(_Validator):
                 now=datetime.now(UTC),
                 leeway=LEEWAY,
             )
+            is_recalled = self._policy != "off" and self._lists.is_recalled(claims)
         except jose.BadToken as cause:
             raise InvalidToken(detail=str(cause)) from None
+        if is_recalled:
+            raise InvalidToken(detail="the token was recalled")
+        if is_recalled is None and self._policy == "strict":
+            raise _cannot_ask("no status list that is still good")
+        return claims
 
 
 class _Introspecting(_Validator):
@@ -255,9 +277,13 @@ class _Issuer:
 
     def _unreachable(self, detail: str) -> TemporarilyUnavailable:
         self._metadata = {}  # perhaps its addresses are not right any more
-        refusal = TemporarilyUnavailable("the issuer cannot be asked now", detail=detail, retry_after_seconds=5)
-        refusal.status = 503
-        return refusal
+        return _cannot_ask(detail)
+
+
+def _cannot_ask(detail: str) -> TemporarilyUnavailable:
+    refusal = TemporarilyUnavailable("the issuer cannot be asked now", detail=detail, retry_after_seconds=5)
+    refusal.status = 503
+    return refusal
 
 
 def _refusal(error: ProtocolError, challenge: str = "") -> Response:
@@ -291,8 +317,14 @@ def _http_client() -> Any:
 def _fetch_with_httpx2(url: str, headers: Headers, body: bytes | None) -> Answer:
     import httpx2
 
+    content = bytearray()
     try:
-        answer = _http_client().request("POST" if body else "GET", url, headers=dict(headers), content=body)
+        with _http_client().stream("POST" if body else "GET", url, headers=dict(headers), content=body) as answer:
+            for piece in answer.iter_bytes():
+                content += piece
+                if len(content) > _LARGEST_ANSWER:
+                    raise OSError("the answer is too large")
     except httpx2.HTTPError as cause:
         raise OSError(str(cause)) from cause
-    return Answer(answer.status_code, {name.lower(): value for name, value in answer.headers.items()}, answer.content)
+    found = {name.lower(): value for name, value in answer.headers.items()}
+    return Answer(answer.status_code, found, bytes(content))

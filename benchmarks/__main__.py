@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks import baseline, compare, enumeration, failover, goals, limits, loads, parts, servers
+from benchmarks import baseline, compare, enumeration, failover, goals, limits, loads, parts, servers, status_lists
 from benchmarks.grounds import BaselineGround, OurGround
 from benchmarks.rows import ROWS, Row
 from benchmarks.targets import Target, measure, results
@@ -131,6 +131,7 @@ _RUNS = {
     "workers": loads.run_workers,
     "flood": loads.run_flood,
     "growth": loads.run_growth,
+    "status": status_lists.run_status,
     "failover": failover.run_failover,
     "parts": parts.run_parts,
     "enumeration": enumeration.run_enumeration,

@@ -34,7 +34,7 @@ def _rows(options: argparse.Namespace, names: tuple[str, ...]) -> list[Row]:
 
 
 @contextmanager
-def _ours(options: argparse.Namespace, *, workers: int = 1, pinned: bool = True, **more: str) -> Iterator[Target]:
+def ours(options: argparse.Namespace, *, workers: int = 1, pinned: bool = True, **more: str) -> Iterator[Target]:
     """Run our server on a fresh database."""
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as name:
         folder, port = Path(name), servers.free_port()
@@ -50,11 +50,11 @@ def run_workers(options: argparse.Namespace) -> int:
     found: dict[str, dict[str, Any]] = {}
     rows = _rows(options, WORKER_ROWS)
     for workers in WORKERS:
-        with _ours(options, workers=workers, pinned=False) as target:
+        with ours(options, workers=workers, pinned=False) as target:
             measure([target], rows, options.rounds, options.seconds, pinned=False)
             for row in rows:
                 found.setdefault(row.name, {})[str(workers)] = target.result(row)
-    return _report(options, found, "workers", "1")
+    return report(options, found, "workers", "1")
 
 
 def run_growth(options: argparse.Namespace) -> int:
@@ -62,7 +62,7 @@ def run_growth(options: argparse.Namespace) -> int:
     found: dict[str, dict[str, Any]] = {}
     rows, megabytes = _rows(options, GROWTH_ROWS), {}
     for size in options.sizes or SIZES:
-        with _ours(options) as target:
+        with ours(options) as target:
             target.ground.fill(size)
             megabytes[f"{size:,}"] = target.ground.database_megabytes()
             measure([target], rows, options.rounds, options.seconds)
@@ -70,7 +70,7 @@ def run_growth(options: argparse.Namespace) -> int:
                 found.setdefault(row.name, {})[f"{size:,}"] = target.result(row)
     if not options.json:
         print("the database, MB: " + ", ".join(f"{rows} rows {size:,.0f}" for rows, size in megabytes.items()))
-    return _report(options, found, "rows", next(iter(next(iter(found.values())))))
+    return report(options, found, "rows", next(iter(next(iter(found.values())))))
 
 
 def run_flood(options: argparse.Namespace) -> int:
@@ -78,14 +78,14 @@ def run_flood(options: argparse.Namespace) -> int:
     found: dict[str, dict[str, Any]] = {}
     answered: Counter[int] = Counter()
     rows = _rows(options, FLOOD_ROWS)
-    with _ours(options, AUTH_SERVER_LOGIN_RATE_LIMIT="off") as target:
+    with ours(options, AUTH_SERVER_LOGIN_RATE_LIMIT="off") as target:
         for state in ("quiet", "flooded"):
             target.samples.clear()
             with _flood(target.server.port, answered) if state == "flooded" else _nothing():
                 measure([target], rows, options.rounds, options.seconds)
             for row in rows:
                 found.setdefault(row.name, {})[state] = target.result(row)
-    status = _report(options, found, "state", "quiet")
+    status = report(options, found, "state", "quiet")
     if not options.json:
         print("sign-ins answered meanwhile: " + ", ".join(f"{code}: {count}" for code, count in answered.items()))
         for name, states in found.items():
@@ -139,7 +139,7 @@ def _knock(port: int, number: int, over: threading.Event, answered: Counter[int]
         time.sleep(float(response.getheader("Retry-After", "0")) / 20 if response.status == 503 else 0)
 
 
-def _report(options: argparse.Namespace, found: dict[str, dict[str, Any]], what: str, first: str) -> int:
+def report(options: argparse.Namespace, found: dict[str, dict[str, Any]], what: str, first: str) -> int:
     """Print each row at each step, with the ratio to the first; return 1 when any answer was an error."""
     if options.json:
         print(json.dumps(found, indent=2))

@@ -149,6 +149,8 @@ def _push(ground: Ground, seconds: float) -> Source:
     return Source(lambda: request, b'"request_uri"')
 
 
+STATUS_LIST = Row("status-list", "the status list", _document("/oauth/status/0", b"eyJ"))
+"""Not among the others: nobody else has one."""
 ROWS = (
     Row("metadata", "OpenID Connect discovery", _document("/.well-known/openid-configuration", b'"issuer"')),
     Row("jwks", "key set", _document("/.well-known/jwks.json", b'"keys"')),

@@ -19,7 +19,7 @@ from auth_server import resource_server
 from auth_server.resource_server import Protector, current_token
 
 AUDIENCE = "https://orders.example.org"
-LOCALLY = "locally: a revocation is noticed when the token expires"
+LOCALLY = "locally: a revocation is noticed within seconds, in the status list"
 BY_ISSUER = "by introspection: a revocation is noticed at once"
 Orders = dict[str, dict[str, str]]
 

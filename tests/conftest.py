@@ -29,13 +29,17 @@ from auth_server.config import Settings
 from auth_server.database import db
 from auth_server.infra import batch, events, schema, sealed_keys, stamp
 from auth_server.keys import keyring
+from auth_server.tokens import status_index
 from tests.support import factories
 from tests.support.browser import Browser
 from tests.support.live import Server
 from tests.support.rp import RelyingParty
 
 MakeServer = Callable[..., Server]
-CACHES: tuple[stamp.Cache[Any], ...] = (apis._cache, clients._cache, keyring._cache, roles._cache, sealed_keys._cache)
+CACHES: tuple[stamp.Cache[Any], ...] = (
+    *(apis._cache, clients._cache, keyring._cache, roles._cache, sealed_keys._cache),
+    status_index._services,
+)
 ISSUER = "http://localhost:8421"
 SECRET_KEY = "tests-only-0123456789-abcdefghijklmnopqrstuvwxyz"
 ON_POSTGRESQL = os.environ.get("AUTH_TEST_DATABASE") == "postgresql"

@@ -253,7 +253,7 @@ def test_somebody_elses_order_is_not_found(demo: RunningDemo, path: str) -> None
 
 
 def test_a_revoked_token_is_refused_at_once_where_the_issuer_is_asked(demo: RunningDemo) -> None:
-    """Local verification goes on until the token expires; that is the trade (docs/trust.md)."""
+    """A service's single token is not in the status list, so local verification goes on (docs/trust.md)."""
     token = service_token(demo, "orders:read")
     assert call(demo, "/live/orders", token).status_code == 200
     client = (demo.client_id("service"), demo.secret())

@@ -25,6 +25,7 @@ from auth_server.keys import jose
 from auth_server.resource_server import Answer
 from tests.support.issuer import AUDIENCE, INTROSPECT, JWKS, METADATA, Document, Issuer
 
+KEYS = ("keys.access_token", "keys.jose", "keys.status_list")
 CREDENTIALS = ("orders-api", "the-secret")
 REALM = f'Bearer realm="{AUDIENCE}"'
 
@@ -501,6 +502,6 @@ def test_importing_it_brings_nothing_of_the_server_along() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     ours = {name for name in loaded if name.startswith("auth_server.")}
-    parts = ("resource_server", "errors", "keys", "keys.access_token", "keys.jose")
+    parts = ("resource_server", "resource_status", "errors", "keys", *KEYS)
     assert ours == {f"auth_server.{part}" for part in parts}
     assert not loaded & {"sqlalchemy", "alembic", "httpx2", "granian", "flask_login", "flask_wtf"}

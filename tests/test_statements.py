@@ -67,7 +67,7 @@ def test_a_service_token_needs_none(app: Flask) -> None:
         fields = {"grant_type": "client_credentials"}
         return machine.post("/oauth/token", data=fields, headers=basic(client.client_id, secret)).status_code
 
-    assert ask() == 200
+    assert [ask(), ask()] == [200] * 2  # the first takes the service's place in the status lists
     with counted(app) as seen:
         assert [ask() for _ in range(3)] == [200] * 3
     assert seen == []

@@ -42,7 +42,7 @@ def verify(
         raise jose.BadToken("foreign issuer")
     if audiences is not None and not audience_of(claims) & set(audiences):
         raise jose.BadToken("meant for another audience")
-    _check_times(claims, now.timestamp(), leeway.total_seconds())
+    check_times(claims, now.timestamp(), leeway.total_seconds())
     if not all(isinstance(claims.get(name), str) for name in _TEXTS):
         raise jose.BadToken("a required claim is missing")
     return claims
@@ -81,7 +81,8 @@ def is_recent(claims: dict[str, Any], *, now: datetime, max_age: timedelta) -> b
     return _is_moment(at) and now.timestamp() - at <= max_age.total_seconds()  # type: ignore[operator]
 
 
-def _check_times(claims: dict[str, Any], now: float, leeway: float) -> None:
+def check_times(claims: dict[str, Any], now: float, leeway: float) -> None:
+    """Raise `jose.BadToken` unless `exp`, `iat` and `nbf` (where there is one) are moments and let it live `now`."""
     exp, iat, nbf = claims.get("exp"), claims.get("iat"), claims.get("nbf", 0)
     if not all(_is_moment(value) for value in (exp, iat, nbf)):
         raise jose.BadToken("exp, iat or nbf is no moment")

@@ -18,6 +18,7 @@ from auth_server.oauth.logout import setup_logout
 from auth_server.oauth.par import setup_par
 from auth_server.oauth.revocation import setup_revocation
 from auth_server.oauth.server import Server
+from auth_server.oauth.status import setup_status
 from auth_server.oauth.token import setup_token
 from auth_server.oauth.userinfo import setup_userinfo
 from auth_server.web.machines import Machines
@@ -41,4 +42,5 @@ def setup_oauth(app: Flask, machines: Machines, limiter: Limiter) -> None:
     setup_introspection(machines, server)
     setup_revocation(machines, server)
     setup_userinfo(machines)
+    setup_status(machines)
     setup_discovery(machines, server)

@@ -13,7 +13,7 @@ from auth_server.clients import client as clients
 from auth_server.clients.client import Client
 from auth_server.infra import clock, once
 from auth_server.infra.events import Event, record
-from auth_server.tokens import backchannel, models, revocations, store
+from auth_server.tokens import backchannel, models, revocations, status_index, store
 
 RESET_LINK = "password-reset"
 """Purpose of one-time links that set a password."""
@@ -146,6 +146,7 @@ def end_client_tokens(client_id: str, cause: str) -> int:
     """End what a client holds, its client-credentials tokens too; return how many families."""
     ended = _end_families(cause, _FAMILY.c.client_id == client_id)
     revocations.add(revocations.CLIENT, [client_id])
+    status_index.recall_service(client_id)
     return len(ended)
 
 
@@ -165,6 +166,7 @@ def end_all_tokens() -> int:
     """End every family and refuse every access token issued until now; return how many families."""
     ended = _end_families("all_revoked", _FAMILY.c.id.is_not(None))
     revocations.add(revocations.EVERYTHING, [revocations.ALL])
+    status_index.recall_every_service()
     return len(ended)
 
 
@@ -177,8 +179,15 @@ def end_all_sessions() -> int:
 
 
 def revoke_access_token(claims: dict[str, Any]) -> None:
-    """Refuse one access token from now on (RFC 7009 §2.1)."""
+    """Refuse one access token from now on (RFC 7009 §2.1).
+
+    APIs that look at the status list cannot tell it from the family's others: these go too, and the next one carries a
+    new place. A service's tokens stay: they share one place for all that runs in its name.
+    """
     revocations.add(revocations.JTI, [claims["jti"]])
+    place = status_index.position_in(claims)
+    if place is not None and "fam" in claims and store.move_in_status_lists(claims["fam"], place):
+        status_index.recall([place])
     record(Event.TOKEN_REVOKED, subject=claims["sub"], client=claims["client_id"], jti=claims["jti"])
 
 
@@ -202,14 +211,15 @@ def _end_links(user_id: str) -> None:
 
 
 def _end_families(cause: str, *conditions: Any) -> list[str]:
-    """End live families; their access tokens are refused at once at our endpoints. Returns their ids."""
+    """End live families; their access tokens are refused at once at our endpoints, and recalled. Returns their ids."""
     statement = update(_FAMILY).where(_FAMILY.c.ended_at.is_(None), *conditions)
     ended = database.execute(
         statement.values(ended_at=clock.now(), ended_by=cause).returning(
-            _FAMILY.c.id, _FAMILY.c.user_id, _FAMILY.c.client_id
+            _FAMILY.c.id, _FAMILY.c.user_id, _FAMILY.c.client_id, _FAMILY.c.status_index
         )
     ).all()
     revocations.add(revocations.FAMILY, [row.id for row in ended])
+    status_index.recall(row.status_index for row in ended)
     for row in ended:
         record(Event.FAMILY_ENDED, subject=row.user_id, client=row.client_id, family=row.id, cause=cause)
     return [row.id for row in ended]

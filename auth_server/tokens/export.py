@@ -88,7 +88,7 @@ PARTS: Mapping[str, Part] = {
             *("id", "client_id", "session_id", "scope", "resources", "offline", "auth_time", "acr", "amr"),
             *("created_at", "expires_at", "ended_at", "ended_by", "client_class", "network", "country", "agent"),
         ),
-        withheld=("nonce",),
+        withheld=("nonce", "status_index"),
     ),
     "app_access_codes": Part(
         "authorization_code",
@@ -142,7 +142,10 @@ LEFT_OUT: Mapping[str, str] = {
     "seen": "digests of what apps may show once, gone after hours",
     "limit_bucket": "counts of wrong tries under keys that name nobody, gone when their window ends",
     **dict.fromkeys(
-        ("api", "client", "client_secret", "group_of_people", "role", "sealed_key", "signing_key", "stamp"),
+        (
+            *("api", "client", "client_secret", "group_of_people", "role", "sealed_key", "signing_key", "stamp"),
+            "status_index",
+        ),
         _NOTHING_OF_A_PERSON,
     ),
 }

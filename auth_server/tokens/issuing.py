@@ -16,7 +16,7 @@ from auth_server.infra import clock, crypto
 from auth_server.infra.events import Event, record
 from auth_server.keys import jose, keyring
 from auth_server.keys.confirmation import Confirmation
-from auth_server.tokens import claims, opaque
+from auth_server.tokens import claims, opaque, status_index
 from auth_server.tokens.store import Family
 
 
@@ -48,7 +48,7 @@ def issue(authorization: Authorization) -> dict[str, Any]:
     life = _life(authorization)
     body_claims = _access_claims(authorization, now, life)
     is_jwt = authorization.target.token_format == "jwt"  # noqa: S105 - a format's name
-    access_token = _signed(authorization.target, body_claims) if is_jwt else crypto.new_secret()
+    access_token = _signed(authorization, body_claims) if is_jwt else crypto.new_secret()
     body: dict[str, Any] = {
         "access_token": access_token,
         "token_type": authorization.confirmation.token_type if authorization.confirmation else "Bearer",
@@ -113,8 +113,13 @@ def _access_claims(authorization: Authorization, now: datetime, life: timedelta)
     return found
 
 
-def _signed(target: Target, body: dict[str, Any]) -> str:
-    return jose.sign(body, keyring.signer(target.alg), typ="at+jwt")
+def _signed(authorization: Authorization, body: dict[str, Any]) -> str:
+    """Sign a JWT, with the place in the status lists by which APIs find out that it was recalled."""
+    family = authorization.family
+    place = family.status_index if family else status_index.of_service(authorization.client.client_id)
+    if place is not None:
+        body = {**body, "status": status_index.claim(place)}
+    return jose.sign(body, keyring.signer(authorization.target.alg), typ="at+jwt")
 
 
 def _id_token(authorization: Authorization, access_token: str, now: datetime) -> str:

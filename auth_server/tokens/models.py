@@ -34,6 +34,8 @@ class Family(Base):
     """Where the browser was that it was authorized in, coarsely; so are the two below."""
     country: Mapped[str] = mapped_column(String(2))
     agent: Mapped[str] = mapped_column(String(80))
+    status_index: Mapped[int | None] = mapped_column(Integer)
+    """Its place in the status lists; None: made before there were any, and over when that was noticed."""
 
 
 class AuthorizationCode(Base):

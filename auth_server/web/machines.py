@@ -128,9 +128,10 @@ class Machines:
         writes: bool = False,
         creates: bool = False,
     ) -> None:
-        """Mount an endpoint. `limited`: its refusals count against the caller's address; `writes`: most answers do.
+        """Mount an endpoint; at a path that ends with a slash, for everything directly below it.
 
-        `creates`: it creates rows for strangers, so all requests count.
+        `limited`: its refusals count against the caller's address; `writes`: most answers do; `creates`: it creates
+        rows for strangers, so all requests count.
         """
         gate = self._writers_gate if writes else nullcontext()
         self._endpoints[path] = _Endpoint(handler, methods, limited, creates, gate)
@@ -143,8 +144,10 @@ class Machines:
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         endpoint = self._endpoints.get(path)
-        if endpoint is None and not surface.is_for_machines(path):
-            return self._application(environ, start_response)
+        if endpoint is None:
+            if not surface.is_for_machines(path):
+                return self._application(environ, start_response)
+            endpoint = self._endpoints.get(path[: path.rfind("/") + 1])
         here = request_id.context_of(environ)
         events.begin(here)
         request = Request(environ)

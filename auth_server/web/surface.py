@@ -8,6 +8,7 @@ ENDPOINTS = frozenset(
     for name in ("token", "revoke", "introspect", "userinfo", "register", "par", "device_authorization")
 )
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+STATUS_LISTS = "/oauth/status/"
 STATIC = "/static/"
 FLOW_PAGES = (
     *("/login", "/logout", "/oauth/authorize", "/oauth/logout", "/recover", "/setup", "/signup", "/device"),
@@ -21,7 +22,7 @@ LINK_PAGES = ("/recover/", "/setup")
 
 def is_for_machines(path: str) -> bool:
     """Tell whether a path answers programs: no session, no cookie, JSON errors."""
-    return path in ENDPOINTS or path.startswith(WELL_KNOWN) or path in PROBES
+    return path in ENDPOINTS or path.startswith((WELL_KNOWN, STATUS_LISTS)) or path in PROBES
 
 
 def is_static(path: str) -> bool:

@@ -48,7 +48,7 @@ WRONG = {
     "DPOP_NONCE": "yes",
     "KEY_ROTATION_INTERVAL": "quarterly",
     "JWKS_MAX_AGE": "15 minutes",
-    "STATUS_LIST_TTL": "x",
+    "STATUS_LIST_TTL": "6m",
     "TRUSTED_PROXIES": "10.0.0.0/99",
     "OUTBOUND_CA_FILE": "/nowhere/ca.pem",
     "OUTBOUND_ALLOW_HOSTS": "https://intranet.example.org",

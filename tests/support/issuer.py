@@ -10,9 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl
 
-from auth_server.keys import jose
+from auth_server.keys import jose, status_list
 
 METADATA, JWKS, INTROSPECT = "/.well-known/oauth-authorization-server", "/keys", "/introspect"
+LIST = "/oauth/status/0"
 AUDIENCE = "https://orders.example.org"
 
 
@@ -70,6 +71,18 @@ class Issuer:
 
     def replace_key(self, alg: str = "ES256") -> None:
         self.natives[alg] = jose.generate(alg)
+
+    def publish_list(self, *recalled: int, cache_control: str = "max-age=10", uri: str = "", **headers: str) -> None:
+        """Serve a status list, signed now, with these places set."""
+        token = status_list.sign(
+            recalled, self.key("ES256"), issuer=self.url, uri=uri or self.url + LIST,
+            now=int(time.time()), ttl_seconds=10, life_seconds=30,
+        )  # fmt: skip
+        self.documents[LIST] = Document(200, {"Cache-Control": cache_control, **headers}, token.encode())
+
+    def status(self, index: int) -> dict[str, Any]:
+        """Return the claim of a token with this place."""
+        return {"status_list": {"idx": index, "uri": self.url + LIST}}
 
     def count(self, path: str) -> int:
         return sum(asked.path == path for asked in self.asked)

@@ -17,7 +17,7 @@ from flask import Flask
 from auth_server.accounts import sessions, users
 from auth_server.clients import client as clients
 from auth_server.pages import recover
-from auth_server.tokens import ending
+from auth_server.tokens import ending, status_index
 from tests.support import asserts, factories
 from tests.support.browser import Browser, Page
 from tests.support.rp import RelyingParty, basic, payload
@@ -271,6 +271,37 @@ def test_families(
         if cause in (idle, absolute):  # the access token of before has expired by itself
             scene.families[name].renew()
         assert scene.families[name].is_alive() is (name not in families_end), name
+
+
+def recalled(scene: Scene, tokens: dict[str, str]) -> set[str]:
+    """Return the names of the JWTs whose bit is set."""
+    found = factories.within(scene.app, lambda: status_index.recalled(0)) or ()
+    return {name for name, token in tokens.items() if payload(token)["status"]["status_list"]["idx"] in found}
+
+
+@CAUSES
+def test_what_ends_is_recalled(
+    scene: Scene, cause: Callable[[Scene], None], sessions_end: set[str], families_end: set[str]
+) -> None:
+    """Column `live JWTs`, as APIs see it that look at the status list: those of the ended families, no others."""
+    tokens = {name: family.access_token for name, family in scene.families.items()}
+    assert recalled(scene, tokens) == set()
+    cause(scene)
+    assert recalled(scene, tokens) == families_end
+
+
+@pytest.mark.parametrize("act", [ending.disable_client, ending.delete_client], ids=["disabled", "deleted"])
+def test_what_a_disabled_or_deleted_client_holds_is_recalled(scene: Scene, act: Callable[..., None]) -> None:
+    """Its families, and its tokens as a service; another app's and another service's are left alone."""
+    third = scene.families["here third"].rp
+    robots = [factories.service(scene.app), factories.service(scene.app)]
+    tokens = {name: family.access_token for name, family in scene.families.items()}
+    for name, (client, secret) in zip(("robot", "other robot"), robots, strict=True):
+        party = RelyingParty(scene.app, scene.here, client, secret)
+        tokens[name] = party.token(grant_type="client_credentials").json["access_token"]
+    scene.do(lambda: act(clients.find(third.client.client_id)))
+    scene.do(lambda: act(clients.find(robots[0][0].client_id)))
+    assert recalled(scene, tokens) == {"here third", "there third", "ben third", "robot"}
 
 
 @pytest.mark.parametrize("act", [ending.disable_client, ending.delete_client], ids=["disabled", "deleted"])
