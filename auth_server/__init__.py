@@ -25,6 +25,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from auth_server.infra.log import setup_log
     from auth_server.oauth.setup import setup_oauth
     from auth_server.pages.compose import setup_pages
+    from auth_server.tokens.recovery import setup_recovery_letters
     from auth_server.web.csrf import setup_csrf
     from auth_server.web.errors import setup_errors
     from auth_server.web.guards import setup_guards
@@ -47,6 +48,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     limiter = make_limiter(settings)
     setup_database(app, settings)
     setup_notices()
+    setup_recovery_letters()
     setup_request_id(app)
     setup_guards(app)
     setup_session(app)

@@ -114,7 +114,7 @@ class Settings(WatchSettings):
     recovery_wait: timedelta = setting(
         values.duration,
         timedelta(hours=24),
-        "How long a link of `users recovery-link` waits before it works, at most 30d.",
+        "How long a link of `users recovery-link` waits before it works, 1h to 30d; less on loopback only.",
         "24h",
     )
     signup: str = setting(
@@ -271,8 +271,11 @@ def _problems_between(settings: Settings) -> list[str]:
         found.append(f"{PREFIX}ACCESS_TOKEN_TTL: expected 30 seconds to 1 hour (example: 15m)")
     if settings.refresh_token_grace > timedelta(minutes=1):
         found.append(f"{PREFIX}REFRESH_TOKEN_GRACE: expected at most 60 seconds (example: 10)")
-    if settings.recovery_wait > timedelta(days=30):
-        found.append(f"{PREFIX}RECOVERY_WAIT: expected at most 30 days (example: 24h)")
+    least_wait = timedelta(0) if settings.on_loopback else timedelta(hours=1)
+    if not least_wait <= settings.recovery_wait <= timedelta(days=30):
+        found.append(
+            f"{PREFIX}RECOVERY_WAIT: expected 1 hour to 30 days; less on a loopback issuer only (example: 24h)"
+        )
     if not timedelta(seconds=1) <= settings.status_list_ttl <= timedelta(minutes=5):
         found.append(f"{PREFIX}STATUS_LIST_TTL: expected 1 second to 5 minutes (example: 10)")
     if settings.bcrypt_rounds < 12 and not settings.on_loopback:

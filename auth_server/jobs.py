@@ -14,7 +14,7 @@ from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
 from auth_server import config
-from auth_server.accounts import challenges, letters, notices, pending, sessions
+from auth_server.accounts import browsers, challenges, letters, notices, pending, sessions
 from auth_server.database import MOST_DELETED, db
 from auth_server.infra import audit, events, limits, once, outbox, seen
 from auth_server.keys import keyring
@@ -26,6 +26,7 @@ log = logging.getLogger("auth_server.jobs")
 _MOST_TURNS = 1000
 _LOOK_FOR_MAIL_EVERY_SECONDS = 5
 _ONE_RUN = Rate(1, timedelta(minutes=1))
+_ONE_A_DAY = Rate(1, timedelta(days=1))
 
 
 def run_due() -> bool:
@@ -53,6 +54,8 @@ def run_due() -> bool:
     ):
         _until_nothing_is_left(prune)
     _until_nothing_is_left(lambda: audit.prune(settings.audit_retention))
+    if not limits.reserve(["jobs:browsers"], _ONE_A_DAY).refused:
+        _until_nothing_is_left(browsers.prune)
     return True
 
 

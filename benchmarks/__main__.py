@@ -146,6 +146,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=4, help="samples of each row (4)")
     parser.add_argument("--times", type=int, default=5, help="starts to take the median of (5)")
     parser.add_argument("--samples", type=int, default=400, help="tries of each kind for `enumeration` (400)")
+    parser.add_argument(
+        "--case", action="append", choices=tuple(enumeration.CASES), help="one case of `enumeration`; repeatable"
+    )
     parser.add_argument("--database", help="SQLAlchemy URL of an empty PostgreSQL database; otherwise SQLite")
     parser.add_argument("--sizes", type=int, action="append", help="a size for `growth`; may be repeated")
     parser.add_argument("--peer", action="append", help="one peer; may be repeated")

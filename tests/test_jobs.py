@@ -12,9 +12,9 @@ from flask import Flask
 from sqlalchemy import event, select
 
 from auth_server import jobs
-from auth_server.accounts import challenges, pending, users
+from auth_server.accounts import browsers, challenges, pending, users
 from auth_server.database import db
-from auth_server.infra import clock, events, seen
+from auth_server.infra import clock, crypto, events, seen
 from auth_server.keys import keyring
 from auth_server.pages import recover
 from auth_server.tokens.models import Family, RefreshToken
@@ -88,10 +88,42 @@ def test_what_nobody_can_use_any_more_goes(
     factories.within(app, jobs.run_due)
     left = dump(app)
     assert {name: left[name] for name in TRANSIENT} == {name: [] for name in TRANSIENT}
-    assert len(left["limit_bucket"]) == 1
+    assert all("jobs:" in row for row in left["limit_bucket"])
     assert left["user_account"]
     assert left["consent"]
     assert rp.tokens(email=ben.email)["access_token"]
+
+
+def test_browsers_go_when_their_cookie_is_over(
+    app: Flask, ada: users.User, ben: users.User, in_a_while: Travel
+) -> None:
+    """After 400 days unused; the last one of an account stays, so that a stranger's is still told as a new one."""
+
+    def seen(person: users.User, *names: str) -> None:
+        for name in names:
+            factories.within(app, lambda n=name: browsers.note(person.id, crypto.digest(n)))
+
+    def left(person: users.User) -> list[str]:
+        return [each.digest for each in factories.within(app, lambda: browsers.listing(person.id))]
+
+    seen(ada, "an old one", "one in use", "the last one")
+    seen(ben, "his only one")
+    in_a_while(timedelta(days=200))
+    seen(ada, "one in use")
+    in_a_while(timedelta(days=199))
+    factories.within(app, jobs.run_due)
+    assert len(left(ada)) == 3
+    in_a_while(timedelta(days=2))
+    factories.within(app, jobs.run_due)
+    assert left(ada) == [crypto.digest("one in use")]
+    in_a_while(timedelta(days=400))
+    factories.within(app, jobs.run_due)
+    assert (left(ada), left(ben)) == ([crypto.digest("one in use")], [crypto.digest("his only one")])
+    Browser(app).sign_in(email="ben@example.org")
+    assert [row.subject for row in asserts.events_of(app, "sign_in.new_device")] == [ben.id]
+    in_a_while(timedelta(hours=25))
+    factories.within(app, jobs.run_due)
+    assert len(left(ben)) == 1
 
 
 def test_audit_events_are_kept_as_long_as_said(app: Flask, ada: users.User, in_a_while: Travel) -> None:

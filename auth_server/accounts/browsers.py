@@ -8,10 +8,10 @@ given.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ForeignKey, String, select, update
+from sqlalchemy import ForeignKey, String, exists, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_server import config, database
@@ -19,12 +19,14 @@ from auth_server.database import Base, Moment
 from auth_server.infra import clock, events, origin
 from auth_server.infra.events import Event, record
 
+COOKIE_LIFE = timedelta(days=400)
+"""So long a browser keeps the cookie that it is known by, from when it got it, and no browser keeps one longer."""
 _MOST_COUNTRIES = 80
 _HANDLE_LENGTH = 16
 
 
 class KnownBrowser(Base):
-    """A browser that has signed in to an account; ends with the account."""
+    """A browser that has signed in to an account; ends with the account, or when it cannot come back, see `prune`."""
 
     __tablename__ = "known_browser"
     user_id: Mapped[str] = mapped_column(ForeignKey("user_account.id", ondelete="CASCADE"), primary_key=True)
@@ -139,6 +141,20 @@ def forget_trust(user_id: str, browser_digest: str | None = None, *, cause: str 
     if count:
         record(Event.BROWSER_TRUST_ENDED, subject=user_id, count=count, cause=cause)
     return count > 0
+
+
+def prune() -> int:
+    """Forget browsers whose cookie is over: nobody can come back as one of them. Return how many.
+
+    The last one of an account stays: without any, a stranger's sign-in would be the account's first and not be told.
+    Looks through the whole table, so it asks first, without a lock.
+    """
+    later = _TABLE.alias()
+    is_outlived = exists().where(later.c.user_id == _TABLE.c.user_id, later.c.last_used_at > _TABLE.c.last_used_at)
+    is_over = (_TABLE.c.last_used_at <= clock.now() - COOKIE_LIFE, is_outlived)
+    if database.execute(select(_TABLE.c.user_id).where(*is_over).limit(1)).first() is None:
+        return 0
+    return database.delete_some(_TABLE, *is_over)
 
 
 def _trusted(row: Any) -> Trusted:

@@ -2,7 +2,8 @@
 
 A secret of one purpose is unknown at every other (CVE-2026-4325 is what happens otherwise). Beside the link a letter
 may carry a code of six digits, for whoever reads it on another device. A code is good only together with the handle
-that the browser kept which asked for the letter, for ten minutes and five tries.
+that the browser kept which asked for the letter, or for whom the caller knows by other means to be that browser; for
+ten minutes and five tries.
 """
 
 from __future__ import annotations
@@ -61,6 +62,8 @@ class Found:
     subject: str
     data: dict[str, Any]
     created_at: datetime
+    handle_digest: str = field(default="", repr=False)
+    """What its code belongs to; "" when it has none."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,11 @@ def spend(purpose: str, presented: str) -> Found | None:
 
 def spend_by_code(purpose: str, raw_handle: str, presented: str) -> Guess:
     """Spend a live secret by its code; of two at once, one gets nothing. Must be the request's first write."""
-    handle_digest = crypto.digest(raw_handle)
+    return spend_by_code_of(purpose, crypto.digest(raw_handle), presented)
+
+
+def spend_by_code_of(purpose: str, handle_digest: str, presented: str) -> Guess:
+    """Do the same where the caller has found the letter, and made sure that this browser asked for it."""
     database.release()
     reservation = limits.reserve((f"code:{handle_digest}",), _TRIES)
     if reservation.refused:
@@ -144,15 +151,15 @@ def what_became_of(purpose: str, presented: str) -> Ended | None:
     return Ended(row.spent_at is not None, row.spent_at or row.expires_at)
 
 
-def revoke(purpose: str, subject: str, *, since: datetime | None = None) -> None:
-    """End every live secret of one purpose and subject; of those that are over, it can still be said.
+def revoke(purpose: str, subject: str, *, since: datetime | None = None) -> int:
+    """End every live secret of one purpose and subject, return how many; of those that are over, it can still be said.
 
     With `since`, only those that are no older.
     """
     condition = [*_is_unspent(purpose, _TABLE.c.subject == subject)]
     if since is not None:
         condition.append(_TABLE.c.created_at >= since)
-    database.execute(delete(_TABLE).where(*condition))
+    return database.execute(delete(_TABLE).where(*condition)).rowcount
 
 
 def forget(subject: str) -> None:
@@ -164,7 +171,7 @@ def live_of(purpose: str, subject: str | None = None) -> list[Found]:
     """Return the live secrets of one purpose, and one subject, the newest first; what they are is not kept."""
     condition = _is_unspent(purpose, *([] if subject is None else [_TABLE.c.subject == subject]))
     rows = database.execute(select(*_WHAT).where(*condition).order_by(_TABLE.c.created_at.desc()))
-    return [Found(row.subject, dict(row.data or {}), row.created_at) for row in rows]
+    return [_read(row) for row in rows]
 
 
 def prune() -> int:
@@ -172,7 +179,7 @@ def prune() -> int:
     return database.delete_some(_TABLE, _TABLE.c.expires_at <= clock.now() - _KEPT_AFTERWARDS)
 
 
-_WHAT = (_TABLE.c.subject, _TABLE.c.data, _TABLE.c.created_at)
+_WHAT = (_TABLE.c.subject, _TABLE.c.data, _TABLE.c.created_at, _TABLE.c.handle_digest)
 
 
 def _insert(
@@ -189,7 +196,11 @@ def _spend(condition: tuple[Any, ...]) -> Found | None:
 
 
 def _found(row: Any) -> Found | None:
-    return None if row is None else Found(row.subject, dict(row.data or {}), row.created_at)
+    return None if row is None else _read(row)
+
+
+def _read(row: Any) -> Found:
+    return Found(row.subject, dict(row.data or {}), row.created_at, row.handle_digest or "")
 
 
 def _is_live(purpose: str, presented: str) -> tuple[Any, ...]:

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from flask import Blueprint, Flask, Response, redirect, render_template, request
 
+from auth_server.access import assurance
 from auth_server.accounts import notices, users
 from auth_server.errors import RefusedInput
 from auth_server.infra import clock, once
@@ -42,8 +43,8 @@ def not_me() -> Response:
         return recover.link_over(notices.NOT_ME, token)
     ending.was_not_me(person.id)
     if clock.now() - found.created_at > _PROVES_THE_MAILBOX:
-        raw_handle = resetting.ask(person.email, raw_handle="", browser_digest=browser.digest(), then="")
-        return recover.sent_page(person.email, raw_handle, {})
+        resetting.ask(person.email, browser_digest=browser.digest(), then="")
+        return recover.to_code(person.email)
     raw_secret = resetting.make_here(person.id, browser_digest=browser.digest())
     return redirect(f"{resetting.PATH}?token={raw_secret}", 303)  # type: ignore[return-value]
 
@@ -65,7 +66,11 @@ def account() -> Response:
         return recover.password_form(token, email, {"password": refusal.text(_)}, 422, removes_factor=True)
     if not is_set:
         return recover.link_over(ending.RECOVERY_LINK, token, again=False)
-    return Response(render_template("recover/done.html", next=guards.ENROLMENT_PATH, has_no_factor=True))
+    may_enrol = assurance.is_offered(found.person.id)
+    text = render_template(
+        "recover/done.html", next=guards.ENROLMENT_PATH if may_enrol else "", factor="again" if may_enrol else "gone"
+    )
+    return Response(text)
 
 
 def stop() -> Response:

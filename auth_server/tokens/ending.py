@@ -20,8 +20,10 @@ RESET_LINK = "password-reset"
 
 RECOVERY_LINK = "account-recovery"
 """Purpose of one-time links that set a password and take the second factor away."""
-LINKS_OF_A_PERSON = [RESET_LINK, RECOVERY_LINK, addresses.PROOF]
-"""Purposes of one-time links that open something and end with everything else of the account."""
+STOP_LINK = "account-recovery-stop"
+"""Purpose of the links that stop a recovery; each address has one of its own."""
+LINKS_OF_A_PERSON = [RESET_LINK, addresses.PROOF]
+"""Purposes of one-time links that open something and end, as a recovery does, with everything else of the account."""
 
 _FAMILY: Any = models.Family.__table__
 
@@ -56,7 +58,7 @@ def sign_out_everywhere(user_id: str, cause: str) -> tuple[int, int]:
     """End all sessions, families and one-time links of a person; return how many sessions and families."""
     ended = _end_sessions(user_id=user_id)
     families = _end_families(cause, _FAMILY.c.user_id == user_id)
-    _forget_what_eases_a_sign_in(user_id)
+    _forget_what_eases_a_sign_in(user_id, cause)
     record(Event.SESSIONS_ENDED, subject=user_id, count=len(ended), cause=cause)
     return len(ended), len(families)
 
@@ -71,13 +73,13 @@ def password_changed(user_id: str, kept_session: str) -> None:
     """The signed-in person changed the password: all other sessions end, and all families not born in this one."""
     _end_sessions(user_id=user_id, but=kept_session)
     _end_families("password_changed", _FAMILY.c.user_id == user_id, _FAMILY.c.session_id != kept_session)
-    _forget_what_eases_a_sign_in(user_id)
+    _forget_what_eases_a_sign_in(user_id, "password_changed")
     record(Event.PASSWORD_CHANGED, subject=user_id)
 
 
 def address_changed(user_id: str) -> None:
     """The account has another address: links that went to the former one are worth nothing any more."""
-    _end_links(user_id)
+    _end_links(user_id, "address_changed")
 
 
 def address_restored(user_id: str) -> None:
@@ -88,7 +90,7 @@ def address_restored(user_id: str) -> None:
 def factors_changed(user_id: str, kept_session: str) -> None:
     """A second factor came or went: who signed in elsewhere must do so again, under the new rule (ASVS 7.4.3)."""
     end_other_sessions(user_id, kept_session)
-    _forget_what_eases_a_sign_in(user_id)
+    _forget_what_eases_a_sign_in(user_id, "factors_changed")
 
 
 def was_not_me(user_id: str) -> None:
@@ -107,6 +109,15 @@ def reset_second_factor(user_id: str, *, checked: str = "") -> bool:
         record(Event.MFA_RESET, subject=user_id, checked=checked)
         sign_out_everywhere(user_id, "mfa_reset")
     return was_on
+
+
+def cancel_recovery(user_id: str, cause: str) -> bool:
+    """End the recovery that waits, and what could have stopped it; False when there was none. Its people are told."""
+    if not once.revoke(RECOVERY_LINK, user_id):
+        return False
+    once.revoke(STOP_LINK, user_id)
+    record(Event.RECOVERY_CANCELLED, subject=user_id, cause=cause)
+    return True
 
 
 def disable_user(user: users.User) -> None:
@@ -191,9 +202,9 @@ def revoke_access_token(claims: dict[str, Any]) -> None:
     record(Event.TOKEN_REVOKED, subject=claims["sub"], client=claims["client_id"], jti=claims["jti"])
 
 
-def _forget_what_eases_a_sign_in(user_id: str) -> None:
+def _forget_what_eases_a_sign_in(user_id: str, cause: str) -> None:
     """End one-time links, trust in browsers, and sign-ins that wait for their second factor."""
-    _end_links(user_id)
+    _end_links(user_id, cause)
     browsers.forget_trust(user_id, cause="ended")
     pending.end_of_user(user_id)
 
@@ -205,7 +216,8 @@ def _end_sessions(**which: str) -> list[str]:
     return ended
 
 
-def _end_links(user_id: str) -> None:
+def _end_links(user_id: str, cause: str) -> None:
+    cancel_recovery(user_id, cause)
     for purpose in LINKS_OF_A_PERSON:
         once.revoke(purpose, user_id)
 

@@ -6,7 +6,7 @@ person sets the password; nobody else ever does.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,18 +16,17 @@ from auth_server.access import roles
 from auth_server.accounts import addresses, letters, notices, passwords, users
 from auth_server.accounts.letters import Letter
 from auth_server.errors import RefusedInput
-from auth_server.infra import clock, moments, once
+from auth_server.infra import clock, events, moments, once
 from auth_server.infra.events import Event, record
 from auth_server.infra.language import gettext as _
 from auth_server.tokens import ending, resetting
 
 PATH = "/recover/account"
 STOP_PATH = "/recover/stop"
-STOP_LINK = "account-recovery-stop"
-"""Purpose of the links that stop a recovery; each address has one of its own."""
+STOP_LINK = ending.STOP_LINK
 HELPDESK = "helpdesk"
 _LIFE = timedelta(days=3)
-_STARTED, _USED = "recovery-started", "recovery-used"
+_STARTED, _CANCELLED, _USED = "recovery-started", "recovery-cancelled", "recovery-used"
 _LONGEST_CHECK = 500
 
 
@@ -51,6 +50,11 @@ class Started:
     url: str
     valid_from: datetime
     expires_at: datetime
+
+
+def setup_recovery_letters() -> None:
+    """Tell every address of a person from now on when their recovery is cancelled, whatever cancels it."""
+    events.observe([Event.RECOVERY_CANCELLED], _tell_of_the_end)
 
 
 def start(user: users.User, checked: str, *, actor_roles: Collection[str] = (roles.ADMINISTRATOR,)) -> Started:
@@ -105,12 +109,7 @@ def of_stop_link(raw_secret: str) -> Recovery | None:
 
 def stop(user_id: str) -> bool:
     """Cancel the recovery of a person's account; False when there was none any more."""
-    if pending(user_id) is None:
-        return False
-    once.revoke(ending.RECOVERY_LINK, user_id)
-    once.revoke(STOP_LINK, user_id)
-    record(Event.RECOVERY_CANCELLED, subject=user_id)
-    return True
+    return ending.cancel_recovery(user_id, "stopped")
 
 
 def use(raw_secret: str, recovery: Recovery, new_password: str) -> bool:
@@ -130,10 +129,7 @@ def use(raw_secret: str, recovery: Recovery, new_password: str) -> bool:
     passwords.store_hash(person.id, stored)
     ending.reset_second_factor(person.id)
     ending.password_reset(person.id)
-    for address in reached:
-        # the way to a new password is for the account's own mailbox, not for a former one
-        not_me = notices.not_me_url(person.id) if address == person.email else ""
-        _send(_USED, person, address, at=clock.now().isoformat(), url=not_me)
+    _tell(_USED, person, reached)
     return True
 
 
@@ -143,6 +139,19 @@ def _recovery(found: once.Found | None) -> Recovery | None:
         return None
     moments = (datetime.fromisoformat(found.data[name]) for name in ("valid_from", "expires_at"))
     return Recovery(person, *moments)
+
+
+def _tell_of_the_end(_event: Event, entry: Mapping[str, str], data: Mapping[str, object]) -> None:
+    person = users.find_person(entry["subject"])
+    if person is not None and data.get("cause") != "user_deleted":
+        _tell(_CANCELLED, person, addresses.all_of(person.id))
+
+
+def _tell(letter: str, person: users.Person, reached: list[str]) -> None:
+    for address in reached:
+        # the way to a new password is for the account's own mailbox, not for a former one
+        is_own = address == person.email and not person.is_disabled
+        _send(letter, person, address, at=clock.now().isoformat(), url=notices.not_me_url(person.id) if is_own else "")
 
 
 def _send(letter: str, person: users.Person | users.User, address: str, **values: str) -> None:
@@ -165,6 +174,18 @@ def _started(values: dict[str, Any]) -> Letter:
     )
 
 
+@letters.letter(_CANCELLED)
+def _cancelled(values: dict[str, Any]) -> Letter:
+    return Letter(
+        subject=_("The recovery of your account at %(host)s was stopped") % {"host": config.current().issuer_host},
+        paragraphs=(
+            _("The link that was to let somebody in without your password and second factor does not work any more."),
+            _("If you stopped it, there is nothing to do. If you still need it, ask your administrator again."),
+        ),
+        **_when_and_way_out(values),
+    )
+
+
 @letters.letter(_USED)
 def _used(values: dict[str, Any]) -> Letter:
     return Letter(
@@ -173,11 +194,17 @@ def _used(values: dict[str, Any]) -> Letter:
             _("A new password was set, the second factor was removed, and everybody was signed out."),
             _("If this was you, set up a second factor again. Nothing else is to do."),
         ),
-        facts=((_("When"), _moment(values["at"])),),
-        unexpected=_("If this wasn't you, lock out whoever it was, and tell your administrator."),
-        unexpected_action=_("This wasn't me") if values["url"] else "",
-        unexpected_url=values["url"],
+        **_when_and_way_out(values),
     )
+
+
+def _when_and_way_out(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "facts": ((_("When"), _moment(values["at"])),),
+        "unexpected": _("If this wasn't you, lock out whoever it was, and tell your administrator."),
+        "unexpected_action": _("This wasn't me") if values["url"] else "",
+        "unexpected_url": values["url"],
+    }
 
 
 def _moment(text: str) -> str:

@@ -6,7 +6,6 @@ The second factor stays; a reset signs nobody in.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -27,7 +26,6 @@ _MAILS = {"often": Rate(1, timedelta(seconds=30)), "hour": Rate(5, timedelta(hou
 _CODES_A_DAY = Rate(20, timedelta(days=1))
 """Codes tried for one address, whoever asks: at this rate a guess takes more than a century on average."""
 _LETTER = "reset"
-_HANDLE = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 
 
 @dataclass(frozen=True)
@@ -63,20 +61,17 @@ def url(raw_secret: str) -> str:
     return config.current().url(f"{PATH}?token={raw_secret}")
 
 
-def ask(email: str, *, raw_handle: str, browser_digest: str, then: str) -> str:
-    """Write a letter to the address, if somebody has it and few were written; return the handle for its code.
+def ask(email: str, *, browser_digest: str, then: str) -> None:
+    """Write a letter to the address, if somebody has it and few were written. Must be the request's first write.
 
-    `raw_handle` is the one that the browser has already, if any. Must be the request's first write.
+    Its code is good in this browser, for this address: a second try that writes nothing takes nothing from the first.
     """
-    user = users.find_by_email(email)
+    user, subject = _who(email)
     account = crypto.digest(users.email_key(email))
     database.release()
     for name, rate in _MAILS.items():
         if limits.reserve((f"recover:{name}:{account}",), rate).refused:
-            return raw_handle if _HANDLE.match(raw_handle) else crypto.new_secret()
-    if user is not None and user.is_disabled:
-        user = None
-    subject = user.id if user else f"nobody:{account}"
+            return
     once.revoke(ending.RESET_LINK, subject)
     kept = {"browser": browser_digest, "next": then}
     ticket = once.make_with_code(ending.RESET_LINK, subject, LINK_LIFE, kept)
@@ -89,20 +84,18 @@ def ask(email: str, *, raw_handle: str, browser_digest: str, then: str) -> str:
         code=ticket.code,
     )
     record(Event.RESET_ASKED, subject=user.id if user else "")
-    return ticket.raw_handle
 
 
-def by_code(raw_handle: str, presented: str, *, browser_digest: str) -> Tried:
+def by_code(email: str, presented: str, *, browser_digest: str) -> Tried:
     """Take the code of a letter, in the browser that asked for it alone. Must be the request's first write."""
-    found = once.find_by_handle(ending.RESET_LINK, raw_handle)
-    if found is not None and found.data.get("browser") != browser_digest:
-        return Tried("")
+    found = _asked_here(email, browser_digest)
     if found is not None:
         database.release()
         of_the_day = limits.reserve(("recover:codes:" + crypto.digest(found.subject),), _CODES_A_DAY)
         if of_the_day.refused:
             return Tried("", of_the_day.retry_after_seconds)
-    guess = once.spend_by_code(ending.RESET_LINK, raw_handle, presented)
+    nothing = crypto.digest(f"{browser_digest}:{users.email_key(email)}")  # a guess at nothing is counted as well
+    guess = once.spend_by_code_of(ending.RESET_LINK, found.handle_digest if found else nothing, presented)
     person = _able(guess.found.subject) if guess.found else None
     if guess.found is None or person is None:
         if not guess.retry_after_seconds:
@@ -145,6 +138,21 @@ def checked_hash(person: users.Person, new_password: str) -> str:
 def _make(user_id: str, kept: dict[str, Any]) -> str:
     once.revoke(ending.RESET_LINK, user_id)
     return once.make(ending.RESET_LINK, user_id, LINK_LIFE, kept)
+
+
+def _who(email: str) -> tuple[users.User | None, str]:
+    """Return who may get a letter at an address, and whose its links are; nobody's have rows too."""
+    user = users.find_by_email(email)
+    if user is None or user.is_disabled:
+        return None, f"nobody:{crypto.digest(users.email_key(email))}"
+    return user, user.id
+
+
+def _asked_here(email: str, browser_digest: str) -> once.Found | None:
+    """Return the letter with a code that this browser asked for."""
+    letters_out = once.live_of(ending.RESET_LINK, _who(email)[1])
+    ours = (found for found in letters_out if found.handle_digest and found.data.get("browser") == browser_digest)
+    return next(ours, None)
 
 
 def _able(user_id: str) -> users.Person | None:

@@ -13,11 +13,11 @@ from flask import Flask, Request, Response, g, request
 from flask.sessions import SessionInterface, SessionMixin
 
 from auth_server import config
+from auth_server.accounts.browsers import COOKIE_LIFE
 from auth_server.infra import crypto
 from auth_server.web import surface
 
 CSRF_FIELD = "csrf_token"
-_LIFE = timedelta(days=400)
 _SEED = "csrf-seed"
 
 
@@ -38,7 +38,7 @@ class BrowserInterface(SessionInterface):
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         if "new_browser_id" in g and response.status_code < 500:
-            put_cookie(response, cookie_name("auth_server_browser"), g.new_browser_id, _LIFE)
+            put_cookie(response, cookie_name("auth_server_browser"), g.new_browser_id, COOKIE_LIFE)
 
 
 def digest() -> str:

@@ -106,6 +106,29 @@ def test_passwords_may_be_shorter_beside_a_second_factor(tmp_path: Path) -> None
     assert read(tmp_path, MFA="required", PASSWORD_MIN_LENGTH="12").password_min_length == 12
 
 
+@pytest.mark.parametrize(("text", "wait"), [("1h", 3600), ("24h", 86400), ("30d", 30 * 86400)])
+def test_a_recovery_waits_as_long_as_said(tmp_path: Path, text: str, wait: int) -> None:
+    """An hour at least, so that somebody can read the mail that stops it; a month at most."""
+    found = read(tmp_path, RECOVERY_WAIT=text, ISSUER="https://id.example.org")
+    assert found.recovery_wait == timedelta(seconds=wait)
+
+
+@pytest.mark.parametrize(
+    "text", ["0", "59m", "3599", "2592001", "31d", "soon", "-1h", "1.5h", "24 h", "", "999999999d"]
+)
+def test_a_recovery_that_waits_too_short_or_too_long_is_refused(tmp_path: Path, text: str) -> None:
+    """One line that names it, with an example; nothing else is the matter."""
+    (line,) = problems(tmp_path, RECOVERY_WAIT=text, ISSUER="https://id.example.org")
+    assert line.startswith("AUTH_SERVER_RECOVERY_WAIT: expected ")
+    assert line.endswith("(example: 24h)")
+
+
+def test_on_one_machine_a_recovery_may_be_tried_out_at_once(tmp_path: Path) -> None:
+    """On a loopback issuer alone, where nobody's account is at stake; too long is too long there too."""
+    assert read(tmp_path, RECOVERY_WAIT="0").recovery_wait == timedelta(0)
+    assert len(problems(tmp_path, RECOVERY_WAIT="31d")) == 1
+
+
 def test_a_sign_up_by_domain_needs_domains(tmp_path: Path) -> None:
     """Otherwise nobody could open an account, or everybody; domains are kept as they are compared."""
     (line,) = problems(tmp_path, SIGNUP="domain")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from datetime import timedelta
-from urllib.parse import urlsplit
+from html import unescape
+from urllib.parse import quote, urlsplit
 
 import pytest
 from flask import Flask
@@ -18,7 +20,8 @@ from auth_server.database import db
 from auth_server.infra.once import OneTimeSecret
 from auth_server.pages import recover
 from auth_server.tokens import ending
-from tests.support import asserts, factories
+from auth_server.values import Rate
+from tests.support import asserts, factories, mailbox
 from tests.support.browser import Browser
 from tests.support.rp import RelyingParty
 
@@ -183,3 +186,121 @@ def test_a_link_gives_a_password_to_somebody_without_one(app: Flask, browser: Br
     assert browser.sign_in(email="grace@example.org").status_code == 401
     asserts.is_page(fill_in(browser, link(app, user)), "done")
     assert browser.sign_in(email="grace@example.org", password=NEW).status_code == 303
+
+
+def ask(browser: Browser, email: str = "ben@example.org", place: str = "/recover") -> TestResponse:
+    """Ask for a mail, and stop before the redirect."""
+    answer = browser.submit(browser.get(place), "/recover", email=email)
+    assert answer.status_code == 303
+    return answer
+
+
+@pytest.mark.parametrize("by", ["link", "code"])
+def test_a_reset_goes_on_to_where_the_person_was_going(
+    app: Flask, rp: RelyingParty, browser: Browser, ben: users.User, by: str
+) -> None:
+    """From an app through the forgotten password back to the app, in the browser that asked (USR-3)."""
+    login = browser.follow(rp.authorize())
+    asserts.is_page(login, "login")
+    (href,) = re.findall(r'href="(/recover\?[^"]+)"', login.text)
+    page = browser.follow(ask(browser, place=unescape(href)))
+    letter = mailbox.letters(app)[-1]
+    path = mailbox.link_in(letter)
+    if by == "code":
+        path = browser.submit(page, "/recover/code", code=mailbox.code_in(letter)).headers["Location"]
+    done = fill_in(browser, path)
+    assert "Sign in and continue to the app" in asserts.is_page(done, "done").text
+    (on,) = re.findall(r'href="(/login\?next=[^"]+)"', done.text)
+    signed_in = browser.submit(browser.get(unescape(on)), "/login", email="ben@example.org", password=NEW)
+    assert signed_in.headers["Location"].startswith("/oauth/authorize?flow=")
+    asserts.is_page(browser.follow(signed_in), "consent")
+
+
+def test_on_another_device_a_reset_ends_at_the_account(app: Flask, browser: Browser, ben: users.User) -> None:
+    """What an app began belongs to the browser where it began."""
+    ask(browser, place="/recover?next=/account/apps")
+    done = fill_in(Browser(app), mailbox.link_in(mailbox.letters(app)[-1]))
+    assert 'href="/login"' in asserts.is_page(done, "done").text
+    assert "next=" not in done.text.partition("<footer")[0]
+
+
+@pytest.mark.parametrize(
+    "target", ["https://evil.example", "//evil.example", "/\\evil.example", "/login", "javascript:x"]
+)
+def test_a_reset_goes_nowhere_else(app: Flask, browser: Browser, ben: users.User, target: str) -> None:
+    """`next` stays on this server at every step; its twin above is a local one (ASVS 3.7.2)."""
+    answer = ask(browser, place="/recover?next=" + quote(target))
+    assert "next=" not in answer.headers["Location"]
+    fields = {"email": "grace@example.org", "next": target}
+    again = browser.submit(browser.follow(answer), "/recover", **fields)
+    assert "evil" not in again.headers["Location"]
+    done = fill_in(browser, mailbox.link_in(mailbox.letters(app)[-1]))
+    assert 'href="/login"' in asserts.is_page(done, "done").text
+    assert "evil" not in done.text.partition("<footer")[0]
+
+
+def test_the_code_is_good_however_often_the_page_is_loaded(app: Flask, browser: Browser, ben: users.User) -> None:
+    """Loaded again, sent twice by a nervous finger, opened in two tabs: one letter, and its code works on any page."""
+    form = browser.get("/recover")
+    first, second = (browser.submit(form, "/recover", email="ben@example.org") for _ in range(2))
+    pages = [browser.get(answer.headers["Location"]) for answer in (first, first, second)]
+    letters = mailbox.letters(app)
+    assert len(letters) == 1
+    for page in pages:
+        asserts.is_page(page, "recover")
+        assert "handle" not in asserts.is_page(page, "recover").inputs
+    wrong = browser.submit(pages[0], "/recover/code", code="x")
+    asserts.is_page(wrong, "recover", 401)
+    assert browser.submit(pages[2], "/recover/code", code=mailbox.code_in(letters[0])).status_code == 303
+
+
+@pytest.mark.parametrize("email", ["ben@example.org", "nobody@example.org"])
+def test_the_page_of_the_code_is_for_one_browser(app: Flask, browser: Browser, ben: users.User, email: str) -> None:
+    """The address is not readable in it, and elsewhere, altered or without it the page asks for one; known or not."""
+    place = ask(browser, email).headers["Location"]
+    assert "example" not in place
+    assert asserts.is_page(browser.get(place), "recover").inputs["email"] == email
+    for wrong in (
+        place[:-1],
+        place[:-9] + "AAAAAAAAA",
+        "/recover/code",
+        "/recover/code?asked=%00",
+        "/recover/code?asked=é",
+    ):
+        assert browser.get(wrong).headers["Location"] == "/recover"
+    assert Browser(app).get(place).headers["Location"] == "/recover"
+    assert browser.get("/recover/code?next=/account/apps").headers["Location"] == "/recover?next=%2Faccount%2Fapps"
+
+
+def test_looking_at_the_page_of_the_code_changes_nothing(app: Flask, browser: Browser, ben: users.User) -> None:
+    """No letter, no row, no count, whoever looks."""
+    place = ask(browser).headers["Location"]
+    before = asserts.rows(app)
+    for _ in range(3):
+        asserts.is_page(browser.get(place), "recover")
+        Browser(app).get(place)
+    assert asserts.rows(app) == before
+
+
+@pytest.mark.parametrize("path", ["/recover", "/recover/code", "/signup", "/signup/sent"])
+def test_strangers_who_cause_mail_are_limited(make_app: Callable[..., Flask], path: str) -> None:
+    """So many requests per address that make rows, over all such forms, then 429; looking costs nothing (RC-08)."""
+    app = make_app(signup="open", create_rate_limit=Rate(5, timedelta(minutes=1)))
+    factories.person(app, roles=["administrator"])
+    browser = Browser(app)
+    token = asserts.is_page(browser.get("/recover"), "recover").inputs["csrf_token"]
+
+    def send(number: int, to: str = path) -> TestResponse:
+        address = {"email": f"nobody{number}@example.org", "name": "Nobody", "decision": "code", "code": "000000"}
+        return browser.post(to, {**address, "handle": "x", "csrf_token": token})
+
+    answers = [send(number) for number in range(7)]
+    statuses = [answer.status_code for answer in answers]
+    assert 429 not in statuses[:5]
+    assert statuses[5:] == [429] * 2
+    asserts.is_error_page(answers[5], "rate_limited", 429)
+    assert 0 < int(answers[5].headers["Retry-After"]) <= 60
+    assert send(8, "/recover").status_code == send(9, "/signup").status_code == 429
+    assert browser.get("/recover").status_code == browser.get("/signup").status_code == 200
+    browser.address = "203.0.113.7"
+    assert send(10).status_code == statuses[0]

@@ -38,7 +38,7 @@ FORMS = {
     "/account/delete": {"email": "ada@example.org"},
     "/recover/reset": {"token": "x", "password": "a new long password"},
     "/recover": {"email": "ben@example.org"},
-    "/recover/code": {"handle": "x", "code": "000000"},
+    "/recover/code": {"email": "ben@example.org", "code": "000000"},
     "/recover/not-me": {"token": "x"},
     "/recover/account": {"token": "x", "password": "a new long password"},
     "/recover/stop": {"token": "x"},
