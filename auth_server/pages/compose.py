@@ -17,6 +17,7 @@ from auth_server.pages.account import setup_account
 from auth_server.pages.delete import setup_delete
 from auth_server.pages.email import setup_email
 from auth_server.pages.export import setup_export
+from auth_server.pages.factors import setup_factors
 from auth_server.pages.history import setup_history
 from auth_server.pages.language import setup_language
 from auth_server.pages.login import setup_login
@@ -48,6 +49,7 @@ def setup_pages(app: Flask, limiter: Limiter) -> None:
     setup_delete(app)
     setup_email(app)
     setup_security(app)
+    setup_factors(app)
     setup_passkeys(app)
     setup_history(app)
     setup_language(app)
