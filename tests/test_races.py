@@ -289,7 +289,7 @@ def test_of_parallel_creations_of_an_address_one_succeeds(app: Flask, database_u
             return refusal.message
 
     answers = Counter(at_once(*[create] * 20))
-    assert answers["this address has an account already"] == 19
+    assert answers["This address has an account already."] == 19
     settings = process_settings(database_url=database_url, instance_path=tmp_path)
     ended = at_once(*[lambda: command(["users", "create", "EVE@example.org"], settings)] * 2)
     assert sorted(found.returncode for found in ended) == [0, 1], [found.stderr for found in ended]
