@@ -54,6 +54,12 @@ class Browser:
         self.address = address
         self.agent = agent
 
+    def at(self, app: Flask) -> Browser:
+        """Return the same browser, with its cookies, in front of a copy of the application."""
+        moved = Browser(app, self.address, self.agent)
+        moved.client._cookies = dict(self.client._cookies)
+        return moved
+
     def get(self, path: str, **options: Any) -> TestResponse:
         """Ask for a page without following redirects."""
         return self._send("GET", path, **options)
