@@ -102,3 +102,13 @@ class Browser:
 
     def _is_ours(self, location: str) -> bool:
         return location.startswith("/") or location.startswith(config.current().issuer + "/")
+
+
+def is_in(browser: Browser) -> bool:
+    """Tell whether somebody is signed in there."""
+    return browser.get("/account").status_code == 200
+
+
+def inputs_of(page: TestResponse) -> dict[str, str]:
+    """Return the hidden fields of a page."""
+    return Page(page.text).inputs
