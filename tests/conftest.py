@@ -9,9 +9,10 @@ import shutil
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jinja2
 import psycopg
@@ -19,6 +20,7 @@ import pytest
 from flask import Flask
 from jinja2.bccache import Bucket
 from sqlalchemy.engine import make_url
+from werkzeug.routing import Rule
 
 from auth_server import config, create_app
 from auth_server.access import apis, roles
@@ -70,6 +72,24 @@ class TemplateCache(jinja2.BytecodeCache):
 TEMPLATES = TemplateCache()
 
 
+class SharedRule(Rule):
+    """Every test has an application of its own; what Werkzeug compiles for a route is compiled once for all of them.
+
+    It is made of the route's text alone, and finds the application's own converters when it runs.
+    """
+
+    _made: ClassVar[dict[tuple[str, str, bool], Callable[..., tuple[str, str]]]] = {}
+
+    def _compile_builder(self, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+        key = (self.rule, repr(self.defaults), append_unknown)
+        if key not in self._made:
+            self._made[key] = super()._compile_builder(append_unknown)
+        return self._made[key]
+
+
+Flask.url_rule_class = SharedRule
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Without PostgreSQL its run has nothing to stand on: it says so once and loudly, and in CI it fails."""
     if ON_POSTGRESQL and "AUTH_TEST_POSTGRESQL_URL" not in os.environ:
@@ -104,24 +124,38 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def database_url(template: str, tmp_path: Path) -> Iterator[str]:
     """Return the URL of a fresh copy of the migrated database."""
+    with copy_of(template, tmp_path) as url:
+        yield url
+
+
+@contextmanager
+def copy_of(template: str, folder: Path) -> Iterator[str]:
+    """Copy a database that nobody is connected to; yield the copy's URL."""
     if ON_POSTGRESQL:
         url = _new_postgresql_database("test", copy_of=template)
         yield url
         _drop_postgresql_database(url)
     else:
-        shutil.copy(make_url(template).database or "", tmp_path / "test.db")
-        yield f"sqlite:///{tmp_path / 'test.db'}"
+        shutil.copy(make_url(template).database or "", folder / "test.db")
+        yield f"sqlite:///{folder / 'test.db'}"
 
 
 @pytest.fixture
 def make_app(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Flask]]:
     """Return a maker of applications on this test's database; settings may be overridden by name."""
+    with maker_of_apps(database_url, tmp_path) as make:
+        yield make
+
+
+@contextmanager
+def maker_of_apps(database_url: str, folder: Path) -> Iterator[Callable[..., Flask]]:
+    """Yield what makes applications on a database, one after the other; the last one is closed at the end."""
     made: list[Flask] = []
 
     def make(**overrides: Any) -> Flask:
         for app in made:
             _close(app)
-        settings = Settings(**{**BASE, "instance_path": tmp_path, "database_url": database_url, **overrides})
+        settings = Settings(**{**BASE, "instance_path": folder, "database_url": database_url, **overrides})
         app = create_app(settings)
         app.jinja_env.bytecode_cache = TEMPLATES
         for cache in CACHES:

@@ -219,3 +219,19 @@ def _name(call: ast.Call) -> str:
     if isinstance(call.func, ast.Attribute):
         return call.func.attr if ast.unparse(call.func.value) in ("language", "i18n") else ""
     return call.func.id if isinstance(call.func, ast.Name) else ""
+
+
+def test_refusals_begin_like_sentences() -> None:
+    """A page shows them alone: each begins with a capital, in every language that has capitals."""
+    marked = {
+        str(call.args[0].value)
+        for path in MODULES
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "mark"
+        if isinstance(call.args[0], ast.Constant)
+    }
+    assert len(marked) > 30
+    catalogues = [TOOL["catalogue"](tag) for tag in LANGUAGES]
+    for text in marked:
+        for said in (text, *(str(catalogue.get(text).string) for catalogue in catalogues)):
+            assert said[0] == said[0].upper(), said

@@ -12,6 +12,7 @@ from typing import Any
 
 from auth_server import config, database
 from auth_server.accounts import letter_limits, letters, notices, users
+from auth_server.accounts.letter_limits import Asked
 from auth_server.accounts.letters import Letter
 from auth_server.errors import RefusedInput
 from auth_server.infra import language, once
@@ -25,14 +26,6 @@ PROOF, UNDO = "email-proof", "email-undo"
 PROOF_PATH, UNDO_PATH = "/account/email/confirm", "/recover/email"
 LIFE, UNDO_LIFE = timedelta(hours=1), timedelta(days=30)
 _VERIFY, _CHANGE, _TAKEN, _CHANGED = "email-verify", "email-change", "email-taken", "email-changed"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the browser keeps that asked; or how many seconds it must wait, and then nothing was written."""
-
-    raw_handle: str
-    retry_after_seconds: int = 0
 
 
 @dataclass(frozen=True)

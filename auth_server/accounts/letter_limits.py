@@ -5,6 +5,7 @@ Counted for every address alike, whether somebody has it or not: how often one m
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 from auth_server.accounts import users
@@ -15,6 +16,14 @@ from auth_server.values import Rate
 PAUSE = Rate(1, timedelta(seconds=30))
 _AN_HOUR = Rate(5, timedelta(hours=1))
 _FROM_ONE_PLACE = Rate(60, timedelta(hours=1))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the browser keeps that asked; or how many seconds it must wait, and then nothing was written."""
+
+    raw_handle: str
+    retry_after_seconds: int = 0
 
 
 def reserve(purpose: str, to: str, *, asked_from: str, account: str = "") -> int:

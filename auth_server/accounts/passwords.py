@@ -28,7 +28,7 @@ from auth_server.infra.language import mark
 MOST_BYTES = 1024
 _OURSELVES = ("auth server", "authserver")
 _SCHEME = "v1$"
-_TOO_SHORT = mark("use at least %(count)s characters; a few words make a good password")
+_TOO_SHORT = mark("Use at least %(count)s characters; a few words make a good password.")
 
 
 class Password(Base):
@@ -98,15 +98,15 @@ def check_rules(password: str, *, least: int | None = None, context: tuple[str, 
     if len(password) < shortest:
         raise RefusedInput(_TOO_SHORT, "password", count=shortest)
     if len(password.encode("utf-8", "surrogatepass")) > MOST_BYTES:
-        raise RefusedInput(mark("use at most %(count)s bytes"), "password", count=MOST_BYTES)
+        raise RefusedInput(mark("Use at most %(count)s bytes."), "password", count=MOST_BYTES)
     if len(set(password)) < 4:
-        raise RefusedInput(mark("this is too easy to guess; a few words make a good password"), "password")
+        raise RefusedInput(mark("This is too easy to guess; a few words make a good password."), "password")
     if guessable.is_mostly(password, (*context, config.current().issuer_host, *_OURSELVES)):
         raise RefusedInput(
-            mark("this is too easy to guess: little more than your name, your address or this site"), "password"
+            mark("This is too easy to guess: little more than your name, your address or this site."), "password"
         )
     if guessable.is_common(password):
-        raise RefusedInput(mark("this is too easy to guess: little more than a common password"), "password")
+        raise RefusedInput(mark("This is too easy to guess: little more than a common password."), "password")
 
 
 def _stored(user_id: str) -> str | None:

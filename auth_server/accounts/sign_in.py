@@ -172,14 +172,10 @@ def amr_of(passkey: NewPasskey | None) -> tuple[str, ...]:
 @lru_cache(maxsize=4096)
 def address_bucket(address: str) -> str:
     """Return the address as limits count it: IPv6 by /64."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
+    found = origin.parsed(address)
+    if found is None:
         return "unknown"
-    if isinstance(parsed, ipaddress.IPv6Address):
-        mapped = parsed.ipv4_mapped
-        return str(mapped) if mapped else str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)
+    return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else str(found)
 
 
 Buckets = tuple[str, tuple[str, ...], Mapping[str, Rate]]

@@ -13,6 +13,7 @@ from typing import Any
 
 from auth_server import config, database
 from auth_server.accounts import letter_limits, letters, notices, users
+from auth_server.accounts.letter_limits import Asked
 from auth_server.accounts.letters import NOBODY, Letter
 from auth_server.errors import RefusedInput
 from auth_server.infra import crypto, language, once
@@ -25,14 +26,6 @@ PURPOSE = "sign-up"
 FINISH_PATH = "/signup/finish"
 LIFE = timedelta(hours=1)
 _NEW, _KNOWN = "sign-up", "sign-up-known"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the browser keeps that asked; or how many seconds it must wait, and then nothing was written."""
-
-    raw_handle: str
-    retry_after_seconds: int = 0
 
 
 @dataclass(frozen=True)

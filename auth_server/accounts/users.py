@@ -58,8 +58,8 @@ RESERVED_CLAIMS = frozenset(
 )
 """What a user's free claims may not set: it has a field of its own or a meaning for the protocol."""
 _LONGEST_NAME = 200
-_TAKEN = mark("this address has an account already")
-_BAD_NAME = mark("a name has at most %(count)s characters and no control characters")
+_TAKEN = mark("This address has an account already.")
+_BAD_NAME = mark("A name has at most %(count)s characters and no control characters.")
 SYSTEM = "system"
 THEMES = (SYSTEM, "light", "dark")
 
@@ -224,7 +224,7 @@ def change(
 def choose_theme(user: User, theme: str) -> None:
     """Note how pages shall look to the person; nothing that apps are told has changed. Raises `RefusedInput`."""
     if theme not in THEMES:
-        raise RefusedInput(mark("this look does not exist"), "theme")
+        raise RefusedInput(mark("This look does not exist."), "theme")
     database.execute(update(TABLE).where(TABLE.c.id == user.id).values(theme=theme))
     db.session.expire(user)
 
@@ -274,7 +274,7 @@ def checked_email(address: str) -> str:
     try:
         return validate_email(text, check_deliverability=False, globally_deliverable=False).normalized
     except EmailNotValidError as cause:
-        raise RefusedInput(mark("this is not an e-mail address"), "email") from cause
+        raise RefusedInput(mark("This is not an e-mail address."), "email") from cause
 
 
 def checked_name(name: str) -> str:

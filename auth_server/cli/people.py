@@ -248,7 +248,7 @@ def _password_from_stdin() -> str:
         else click.prompt("Password", hide_input=True, err=True)
     )
     if len(password) < _LEAST_TYPED_PASSWORD:
-        raise RefusedInput("use at least %(count)s characters", "password", count=_LEAST_TYPED_PASSWORD)
+        raise RefusedInput("Use at least %(count)s characters.", "password", count=_LEAST_TYPED_PASSWORD)
     if len(password) < config.current().password_min_length:
         say("warning: this password is shorter than the pages would accept")
     return str(password)

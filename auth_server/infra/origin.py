@@ -32,15 +32,21 @@ def here() -> Origin:
 @lru_cache(maxsize=4096)
 def network_of(address: str) -> str:
     """Return the network of an address: IPv4 by /24, IPv6 by /48; "" for what is no address."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
+    found = parsed(address)
+    if found is None:
         return ""
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is None:
-            return str(ipaddress.ip_network((parsed.packed, _IPV6_PREFIX), strict=False))
-        parsed = parsed.ipv4_mapped
-    return str(ipaddress.ip_network((parsed, _IPV4_PREFIX), strict=False))
+    prefix = _IPV6_PREFIX if found.version == 6 else _IPV4_PREFIX
+    return str(ipaddress.ip_network((found.packed, prefix), strict=False))
+
+
+def parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return an address, one of IPv4 also when it is written as IPv6; None for what is no address."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return None
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return mapped or found
 
 
 def place_of(network: str) -> geo.Place:

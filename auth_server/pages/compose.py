@@ -18,6 +18,7 @@ from auth_server.pages.delete import setup_delete
 from auth_server.pages.device import setup_device
 from auth_server.pages.email import setup_email
 from auth_server.pages.export import setup_export
+from auth_server.pages.factors import setup_factors
 from auth_server.pages.history import setup_history
 from auth_server.pages.language import setup_language
 from auth_server.pages.login import setup_login
@@ -50,6 +51,7 @@ def setup_pages(app: Flask, limiter: Limiter) -> None:
     setup_delete(app)
     setup_email(app)
     setup_security(app)
+    setup_factors(app)
     setup_passkeys(app)
     setup_history(app)
     setup_language(app)

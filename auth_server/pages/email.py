@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from urllib.parse import urlencode
-
 from flask import Blueprint, Flask, Response, redirect, render_template, request
 
-from auth_server.accounts import addresses, letter_limits, users
+from auth_server.accounts import addresses, users
 from auth_server.errors import PageError, RefusedInput
 from auth_server.infra import events
-from auth_server.pages import links, recover
+from auth_server.pages import links, mailed, recover
 from auth_server.tokens import ending
 from auth_server.web import guards
 from auth_server.web.i18n import gettext as _
-from auth_server.web.i18n import pause_text
 
 PATH = "/account/email"
 CHANGE_PATH = PATH + "/change"
-
-Show = Callable[[dict[str, str], int], Response]
 
 
 def setup_email(app: Flask) -> None:
@@ -34,12 +28,12 @@ def setup_email(app: Flask) -> None:
 
 
 def overview() -> Response:
-    return _page(_me(), request.args.get("handle", ""), {}, 200)
+    return _page(guards.the_person(), request.args.get("handle", ""), {}, 200)
 
 
 def decide() -> Response:
     """Write again, take the code of the letter, or let the new address go."""
-    user, raw_handle = _me(), request.form.get("handle", "")
+    user, raw_handle = guards.the_person(), request.form.get("handle", "")
     decision = request.form.get("decision")
 
     def show(errors: dict[str, str], status: int) -> Response:
@@ -60,7 +54,7 @@ def decide() -> Response:
 
 def change() -> Response:
     """Write to the new address; nothing else changes until it is proved."""
-    user, typed = _me(), request.form.get("email", "")
+    user, typed = guards.the_person(), request.form.get("email", "")
 
     def show(errors: dict[str, str], status: int) -> Response:
         return Response(
@@ -72,7 +66,7 @@ def change() -> Response:
 
 def confirm() -> Response:
     """The link, on any device where the same person is signed in: GET shows, POST does."""
-    user, token = _me(), request.values.get("token", "")
+    user, token = guards.the_person(), request.values.get("token", "")
     address = addresses.waiting(user, token)
     if not address:
         raise _foreign(user) if addresses.is_of_another(user, token) else _over(addresses.PROOF, token)
@@ -91,9 +85,7 @@ def undo() -> Response:
     token = request.values.get("token", "")
     found = addresses.undone_by(token)
     if found is None:
-        raise links.over(
-            addresses.UNDO, token, way_on=guards.LOGIN_PATH, label=_("Sign in"), afterwards=guards.LOGIN_PATH
-        )
+        raise links.over(addresses.UNDO, token)
     if request.method != "POST":
         return Response(render_template("recover/undo.html", token=token, email=found[1]))
     try:
@@ -101,35 +93,22 @@ def undo() -> Response:
     except RefusedInput as refusal:
         return _cannot_undo(refusal)
     if user is None:
-        raise links.over(
-            addresses.UNDO, token, way_on=guards.LOGIN_PATH, label=_("Sign in"), afterwards=guards.LOGIN_PATH
-        )
+        raise links.over(addresses.UNDO, token)
     ending.address_restored(user.id)
     return redirect(recover.make_link(user), 303)  # type: ignore[return-value]
 
 
-def _ask(user: users.User, address: str, show: Show) -> Response:
-    try:
-        asked = addresses.ask(user, address, asked_from=events.context().address)
-    except RefusedInput as refusal:
-        return show({refusal.field: refusal.text(_)}, 422)
-    if asked.retry_after_seconds:
-        response = show({"form": pause_text(asked.retry_after_seconds)}, 429)
-        response.headers["Retry-After"] = str(asked.retry_after_seconds)
-        return response
-    return redirect(f"{PATH}?{urlencode({'handle': asked.raw_handle})}", 303)  # type: ignore[return-value]
+def _ask(user: users.User, address: str, show: mailed.Show) -> Response:
+    asked_from = events.context().address
+    return mailed.ask(lambda: addresses.ask(user, address, asked_from=asked_from), show, sent_path=PATH)
 
 
-def _take_code(user: users.User, raw_handle: str, show: Show) -> Response:
+def _take_code(user: users.User, raw_handle: str, show: mailed.Show) -> Response:
     try:
         guess = addresses.confirm_by_code(user, raw_handle, request.form.get("code", ""))
     except RefusedInput as refusal:
         return show({"form": refusal.text(_)}, 409)
-    if guess.retry_after_seconds:
-        return show({"code": _("Too many wrong codes. Open the link in the mail, or ask for a new mail.")}, 429)
-    if not guess.is_right:
-        return show({"code": _("This code is not right, or is too old.")}, 401)
-    return _confirmed(user)
+    return _confirmed(user) if guess.is_right else mailed.wrong_code(show, guess.retry_after_seconds)
 
 
 def _confirmed(user: users.User) -> Response:
@@ -139,13 +118,6 @@ def _confirmed(user: users.User) -> Response:
 
 def _back() -> Response:
     return redirect(PATH, 303)  # type: ignore[return-value]
-
-
-def _me() -> users.User:
-    user = users.find(guards.the_session().user_id)
-    if user is None:
-        raise PageError("not_found", 404)
-    return user
 
 
 def _over(purpose: str, token: str) -> PageError:
@@ -168,7 +140,7 @@ def _page(user: users.User, raw_handle: str, errors: dict[str, str], status: int
         pending=addresses.pending_of(user.id),
         handle=raw_handle if addresses.is_asked_by(user.id, raw_handle) else "",
         errors=errors,
-        pause_seconds=int(letter_limits.PAUSE.period.total_seconds()),
+        pause_seconds=mailed.PAUSE_SECONDS,
     )
     return Response(text, status)
 

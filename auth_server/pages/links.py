@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from auth_server.errors import PageError
 from auth_server.infra import moments, once
+from auth_server.web import guards
 from auth_server.web.i18n import gettext as _
 
 
-def over(purpose: str, raw_secret: str, *, way_on: str, label: str, afterwards: str) -> PageError:
+def over(
+    purpose: str, raw_secret: str, *, way_on: str = "", label: str = "", afterwards: str = guards.LOGIN_PATH
+) -> PageError:
     """Return the error to raise: the link was used, has expired, or is unknown.
 
-    `way_on` is where a new one can be had, `afterwards` where somebody goes on who has used it.
+    `way_on` is where a new one can be had: without it the login page is the way. `afterwards` is where somebody goes
+    on who has used it.
     """
+    way_on, label = (way_on, label) if way_on else (guards.LOGIN_PATH, _("Sign in"))
     ended = once.what_became_of(purpose, raw_secret)
     if ended is None:
         heading = _("This link is not good")

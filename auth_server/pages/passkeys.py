@@ -16,12 +16,12 @@ from auth_server.accounts import ceremony, passkeys, passwords, second_factor, s
 from auth_server.accounts.passkeys import Passkey
 from auth_server.errors import PageError, RefusedInput
 from auth_server.infra import events
-from auth_server.pages import security
+from auth_server.pages import factors
 from auth_server.tokens import ending
 from auth_server.web import browser, guards, words
 from auth_server.web.i18n import gettext as _
 
-PATH = security.PATH + "/passkeys"
+PATH = factors.PATH + "/passkeys"
 
 
 def setup_passkeys(app: Flask) -> None:
@@ -36,7 +36,7 @@ def setup_passkeys(app: Flask) -> None:
 
 def add() -> Response:
     """Say what a passkey is, or take one. The first second factor ends what was signed in without it."""
-    user, then = security.me(), guards.safe_next(request.values.get("next", ""), security.PATH)
+    user, then = guards.the_person(), guards.safe_next(request.values.get("next", ""), factors.PATH)
     if not ceremony.is_possible():
         raise PageError("not_found", 404, detail="the issuer's host is an address, which passkeys cannot have")
     if request.method != "POST":
@@ -52,15 +52,15 @@ def add() -> Response:
         )
     except RefusedInput as refusal:
         return _add_form(user, then, {"form": refusal.text(_)}, 422)
-    security.step_up(user, sign_in.amr_of(made))
+    factors.step_up(user, sign_in.amr_of(made))
     if is_first:
         ending.factors_changed(user.id, guards.the_session().id)
-    return security.show_codes(codes, then)
+    return factors.show_codes(codes, then)
 
 
 def options() -> dict[str, Any]:
     """Answer what the page that was open for a while asks the browser for; nothing is stored."""
-    return ceremony.registration_options(security.me(), browser.digest())
+    return ceremony.registration_options(guards.the_person(), browser.digest())
 
 
 def rename() -> Response:
@@ -71,7 +71,7 @@ def rename() -> Response:
         passkeys.rename(passkey, request.form.get("name", ""))
     except RefusedInput as refusal:
         return _name_form(passkey, request.form.get("name", ""), {refusal.field: refusal.text(_)}, 422)
-    return security.back()
+    return factors.back()
 
 
 def remove() -> Response:
@@ -86,7 +86,7 @@ def remove() -> Response:
     except RefusedInput:
         return _stays(passkey, 422)
     ending.factors_changed(passkey.user_id, guards.the_session().id)
-    return security.back()
+    return factors.back()
 
 
 def _mine() -> Passkey:
@@ -105,10 +105,10 @@ def _confirm_page(passkey: Passkey) -> Response:
     ]
     if is_last_factor and assurance.is_offered(passkey.user_id):
         consequences.append(_("From then on the password alone lets you in."))
-    consequences += security.consequences(is_last=is_last_factor)
+    consequences += factors.consequences(is_last=is_last_factor)
     heading = _("Remove the passkey “%(name)s”?") % {"name": passkey.name}
     text = _("This is what happens:")
-    return security.confirm(heading, text, consequences, _("Remove"), (("id", passkey.id),))
+    return factors.confirm(heading, text, consequences, _("Remove"), (("id", passkey.id),))
 
 
 def _stays(passkey: Passkey, status: int) -> Response:

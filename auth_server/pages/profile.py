@@ -31,7 +31,7 @@ def setup_profile(app: Flask) -> None:
 
 def edit() -> Response:
     """Show everything, or take what was changed."""
-    user = _me()
+    user = guards.the_person()
     if request.method != "POST":
         return _form(user, profile.shown(user), {})
     try:
@@ -47,17 +47,10 @@ def edit() -> Response:
 def choose_theme() -> Response:
     """Light, dark, or as the system is."""
     try:
-        users.choose_theme(_me(), request.form.get("theme", ""))
+        users.choose_theme(guards.the_person(), request.form.get("theme", ""))
     except RefusedInput as refusal:
         raise PageError("invalid_request", detail=refusal.message) from None
     return redirect(PATH + "#look", 303)  # type: ignore[return-value]
-
-
-def _me() -> users.User:
-    user = users.find(guards.the_session().user_id)
-    if user is None:
-        raise PageError("not_found", 404)
-    return user
 
 
 def _form(user: users.User, values: Mapping[str, str], errors: dict[str, str], status: int = 200) -> Response:

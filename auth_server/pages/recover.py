@@ -8,9 +8,10 @@ from flask import Blueprint, Flask, Response, redirect, render_template, request
 from flask_limiter import Limiter
 
 from auth_server import config
-from auth_server.errors import RefusedInput
-from auth_server.infra import clock, crypto, moments, once
+from auth_server.errors import PageError, RefusedInput
+from auth_server.infra import crypto
 from auth_server.infra.crypto import CannotUnseal
+from auth_server.pages import links
 from auth_server.tokens import ending, resetting
 from auth_server.tokens.resetting import Good, make_link
 from auth_server.web import browser, guards
@@ -18,7 +19,7 @@ from auth_server.web.i18n import gettext as _
 from auth_server.web.i18n import wait_text
 from auth_server.web.limits import limit_created
 
-__all__ = ["PATH", "link_over", "make_link", "password_form", "setup_recover", "to_code"]
+__all__ = ["PATH", "make_link", "password_form", "setup_recover", "to_code"]
 
 PATH = "/recover"
 _CODE_PATH = "/recover/code"
@@ -88,14 +89,16 @@ def reset() -> Response:
     token = request.values.get("token", "")
     good = resetting.find(token, browser_digest=browser.digest())
     if good is None:
-        return link_over(ending.RESET_LINK, token)
+        raise _over(token)
     if request.method != "POST":
         return password_form(token, good.person.email, {})
     try:
         is_set = resetting.use(token, good, request.form.get("password", ""))
     except RefusedInput as refusal:
         return password_form(token, good.person.email, {"password": refusal.text(_)}, 422)
-    return _done(good) if is_set else link_over(ending.RESET_LINK, token)
+    if not is_set:
+        raise _over(token)
+    return _done(good)
 
 
 def password_form(
@@ -113,15 +116,8 @@ def password_form(
     return Response(text, status)
 
 
-def link_over(purpose: str, token: str, *, again: bool = True) -> Response:
-    """Say what became of a link, and how to go on; `again`: a new one can be asked for."""
-    ended = once.what_became_of(purpose, token)
-    heading = _("This link does not work")
-    if ended is not None:
-        when = {"when": moments.exact(ended.at)}
-        used, expired = _("This link was used on %(when)s"), _("This link expired on %(when)s")
-        heading = (used if ended.was_used else expired) % when
-    return Response(render_template("recover/over.html", heading=heading, again=again, at=clock.now()), 400)
+def _over(token: str) -> PageError:
+    return links.over(ending.RESET_LINK, token, way_on=PATH, label=_("Get a new link"))
 
 
 def _done(good: Good) -> Response:

@@ -8,9 +8,9 @@ from flask import Blueprint, Flask, Response, redirect, render_template, request
 
 from auth_server.access import assurance
 from auth_server.accounts import notices, users
-from auth_server.errors import RefusedInput
+from auth_server.errors import PageError, RefusedInput
 from auth_server.infra import clock, once
-from auth_server.pages import recover
+from auth_server.pages import links, recover
 from auth_server.tokens import ending, recovery, resetting
 from auth_server.tokens.recovery import Recovery
 from auth_server.web import browser, guards, session
@@ -36,11 +36,11 @@ def not_me() -> Response:
     found = once.find(notices.NOT_ME, token)
     person = users.find_person(found.subject) if found else None
     if found is None or person is None or person.is_disabled:
-        return recover.link_over(notices.NOT_ME, token)
+        raise _over(notices.NOT_ME, token)
     if request.method != "POST":
         return Response(render_template("recover/not_me.html", token=token, email=person.email))
     if once.spend(notices.NOT_ME, token) is None:
-        return recover.link_over(notices.NOT_ME, token)
+        raise _over(notices.NOT_ME, token)
     ending.was_not_me(person.id)
     if clock.now() - found.created_at > _PROVES_THE_MAILBOX:
         resetting.ask(person.email, browser_digest=browser.digest(), then="")
@@ -54,7 +54,7 @@ def account() -> Response:
     token = request.values.get("token", "")
     found = recovery.find(token)
     if found is None:
-        return recover.link_over(ending.RECOVERY_LINK, token, again=False)
+        raise _over(ending.RECOVERY_LINK, token)
     if found.is_waiting:
         return _waiting(found)
     email = found.person.email
@@ -65,7 +65,7 @@ def account() -> Response:
     except RefusedInput as refusal:
         return recover.password_form(token, email, {"password": refusal.text(_)}, 422, removes_factor=True)
     if not is_set:
-        return recover.link_over(ending.RECOVERY_LINK, token, again=False)
+        raise _over(ending.RECOVERY_LINK, token)
     may_enrol = assurance.is_offered(found.person.id)
     text = render_template(
         "recover/done.html", next=guards.ENROLMENT_PATH if may_enrol else "", factor="again" if may_enrol else "gone"
@@ -78,12 +78,12 @@ def stop() -> Response:
     token = request.values.get("token", "")
     found = recovery.of_stop_link(token)
     if found is None:
-        return recover.link_over(recovery.STOP_LINK, token)
+        raise _over(recovery.STOP_LINK, token)
     if request.method != "POST":
         text = render_template("recover/stop.html", token=token, email=found.person.email, at=found.valid_from)
         return Response(text)
     if not (once.spend(recovery.STOP_LINK, token) and recovery.stop(found.person.id)):
-        return recover.link_over(recovery.STOP_LINK, token)
+        raise _over(recovery.STOP_LINK, token)
     return _stopped()
 
 
@@ -97,6 +97,11 @@ def pending_recovery() -> Recovery | None:
     """Return the recovery of the account of whoever is signed in: for the banner of the account's pages."""
     here = session.current()
     return recovery.pending(here.user_id) if here else None
+
+
+def _over(purpose: str, token: str) -> PageError:
+    """The page that it leads to writes a new letter, and says that an administrator helps whoever lost everything."""
+    return links.over(purpose, token, way_on=recover.PATH, label=_("Get back into your account"))
 
 
 def _waiting(found: Recovery) -> Response:

@@ -1,58 +1,36 @@
-"""How the person signs in: the password, the authenticator app, recovery codes, trusted browsers. Passkeys: `passkeys`.
-
-What adds or removes a second factor needs a sign-in of the last ten minutes, with every factor that there is.
-"""
+"""How the person signs in, at a glance, and the password. Second factors: `factors`, `passkeys`."""
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
-
-import segno
 from flask import Blueprint, Flask, Response, redirect, render_template, request
-from markupsafe import Markup
 
 from auth_server import config
 from auth_server.access import assurance
-from auth_server.accounts import (
-    browsers,
-    ceremony,
-    passkeys,
-    passwords,
-    recovery_codes,
-    second_factor,
-    sign_in,
-    totp,
-    users,
-)
+from auth_server.accounts import browsers, ceremony, passkeys, passwords, recovery_codes, sign_in, totp
+from auth_server.accounts.users import User
 from auth_server.errors import Busy, PageError, RefusedInput
-from auth_server.infra import clock, events
-from auth_server.oauth import authorization_request
+from auth_server.infra import events
+from auth_server.pages import factors
+from auth_server.pages.factors import PATH
 from auth_server.tokens import ending
-from auth_server.web import browser, guards, session, words
+from auth_server.web import browser, guards, words
 from auth_server.web.i18n import busy_text, wait_text
 from auth_server.web.i18n import gettext as _
-
-PATH = "/account/security"
-_GROUP = 4
 
 
 def setup_security(app: Flask) -> None:
     blueprint = Blueprint("security", __name__, url_prefix=PATH)
-    fresh, signed_in = guards.freshly_signed_in, guards.signed_in
+    signed_in = guards.signed_in
     blueprint.add_url_rule("", "overview", signed_in(overview))
     blueprint.add_url_rule("", "decide", signed_in(decide), methods=["POST"])
     blueprint.add_url_rule(
         "/password", "password", signed_in(change_password, on_the_way=True), methods=["GET", "POST"]
     )
-    blueprint.add_url_rule("/second-factor", "enrol", signed_in(enrol, on_the_way=True))
-    blueprint.add_url_rule("/app", "app", fresh(set_up_app, keep=("next",), on_the_way=True), methods=["GET", "POST"])
-    blueprint.add_url_rule("/app/remove", "remove_app", fresh(remove_app), methods=["GET", "POST"])
-    blueprint.add_url_rule("/codes", "codes", fresh(make_codes), methods=["GET", "POST"])
     app.register_blueprint(blueprint)
 
 
 def overview() -> str:
-    user = me()
+    user = guards.the_person()
     return render_template(
         "account/security.html",
         has_password=passwords.exists(user.id),
@@ -72,16 +50,16 @@ def decide() -> Response:
     decision = request.form.get("decision")
     if decision == "saved":
         if "saved" not in request.form:
-            return _not_saved()
+            return factors.not_saved()
         return redirect(guards.safe_next(request.form.get("next", ""), PATH), 303)  # type: ignore[return-value]
     if decision == "forget_one":
-        if not browsers.forget_one(me().id, request.form.get("browser", "")):
+        if not browsers.forget_one(guards.the_person().id, request.form.get("browser", "")):
             raise PageError("not_found", 404, detail="no such trusted browser of this person")
-        return back()
+        return factors.back()
     if decision != "forget_trust":
         raise PageError("invalid_request", detail="no decision")
-    browsers.forget_trust(me().id, cause="taken_back")
-    return back()
+    browsers.forget_trust(guards.the_person().id, cause="taken_back")
+    return factors.back()
 
 
 def _trusted(found: browsers.Trusted) -> dict[str, object]:
@@ -97,7 +75,7 @@ def _trusted(found: browsers.Trusted) -> dict[str, object]:
 
 def change_password() -> Response:
     """The current password is the proof; guesses at it count like those at the login page."""
-    user = me()
+    user = guards.the_person()
     if request.method != "POST":
         return _password_form(user, {})
     new_password = request.form.get("password", "")
@@ -118,186 +96,16 @@ def change_password() -> Response:
         return _password_form(user, {"form": busy_text()}, 503, cause.retry_after_seconds)
     passwords.store_hash(user.id, stored)
     ending.password_changed(user.id, guards.the_session().id)
-    return back()
+    return factors.back()
 
 
-def enrol() -> Response:
-    """Let the person choose a second factor: where a server asks everybody for one, before the first app."""
-    user, then = me(), guards.safe_next(request.values.get("next", ""), PATH)
-    if not assurance.is_offered(user.id):
-        raise PageError("not_found", 404, detail="MFA is off")
-    if second_factor.has_one(user.id):
-        return redirect(then, 303)  # type: ignore[return-value]
-    text = render_template(
-        "account/second_factor.html",
-        next=then,
-        who_asks=_who_asks(user, then),
-        may_add_passkey=ceremony.is_possible(),
-        add_url=f"{PATH}/passkeys/add?{urlencode({'next': then})}",
-    )
-    return Response(text)
-
-
-def set_up_app() -> Response:
-    """Begin, show, confirm: the app is asked for only after its first right code."""
-    user, then = me(), guards.safe_next(request.values.get("next", ""), PATH)
-    if not assurance.is_offered(user.id):
-        raise PageError("not_found", 404, detail="MFA is off")
-    if totp.since(user.id):
-        return redirect(then, 303)  # type: ignore[return-value]
-    decision = request.form.get("decision")
-    if request.method == "POST" and decision == "begin":
-        totp.begin(user.id)
-        return redirect(f"{PATH}/app?{urlencode({'next': then})}", 303)  # type: ignore[return-value]
-    secret = totp.waiting_secret(user.id)
-    if secret is None:
-        return Response(render_template("account/app_intro.html", next=then, who_asks=_who_asks(user, then)))
-    if decision != "confirm":
-        return _app_form(user, secret, then, {})
-    try:
-        codes = second_factor.turn_on(user.id, request.form.get("code", ""))
-    except RefusedInput as refusal:
-        return _app_form(user, secret, then, {refusal.field: refusal.text(_)}, 422)
-    step_up(user, (sign_in.AMR_CODE,))
-    ending.factors_changed(user.id, guards.the_session().id)
-    return show_codes(codes, then)
-
-
-def remove_app() -> Response:
-    """Ask, then forget the app; the recovery codes too, where nothing else is left."""
-    user = me()
-    if totp.since(user.id) is None:
-        return back()
-    if request.method != "POST":
-        is_last = passkeys.count(user.id) == 0
-        text = _("From then on the password alone lets you in.") if is_last else _("Your passkeys go on working.")
-        return confirm(_("Remove the authenticator app?"), text, consequences(is_last=is_last), _("Remove"))
-    second_factor.remove_app(user.id)
-    ending.factors_changed(user.id, guards.the_session().id)
-    return back()
-
-
-def consequences(*, is_last: bool) -> list[str]:
-    """Say what else happens when a second factor goes; `is_last`: there is no other."""
-    found = [_("Your recovery codes stop working.")] if is_last else []
-    found.append(_("Everywhere else you are signed out."))
-    rule = assurance.rule_for(guards.the_session().user_id)
-    if not is_last:
-        return found
-    if rule.required:
-        found.append(_("This server asks for one: set up another before you use an app."))
-    elif rule.due_at:
-        found.append(_("Administrators need a second factor: set up another soon."))
-    return found
-
-
-def _who_asks(user: users.User, then: str) -> str:
-    """Return who wants the person to have a second factor: everybody must, administrators must, the app, or nobody."""
-    rule = assurance.rule_for(user.id)
-    if rule.required:
-        return "server" if config.current().mfa == "required" else "administrators"
-    return "app" if authorization_request.peek(then, browser.digest()) else ""
-
-
-def make_codes() -> Response:
-    """Ask, then show ten new recovery codes."""
-    user = me()
-    if not second_factor.has_one(user.id):
-        return back()
-    if request.method != "POST":
-        return confirm(
-            _("Make new recovery codes?"), _("The ones that you have stop working."), [], _("Make new codes")
-        )
-    return show_codes(second_factor.new_recovery_codes(user.id), PATH)
-
-
-def step_up(user: users.User, added: tuple[str, ...]) -> None:
-    """A second factor was shown just now: the session has both from here on, under a new handle."""
-    here = guards.the_session()
-    amr = sign_in.with_second_factor(here.amr, added)
-    proved = sign_in.complete(user, amr=amr, browser_digest=browser.digest(), shown_since=here.shown_since)
-    session.begin(proved, remember=here.remember)
-
-
-def me() -> users.User:
-    """Return the signed-in person."""
-    user = users.find(guards.the_session().user_id)
-    if user is None:
-        raise PageError("not_found", 404)
-    return user
-
-
-def back() -> Response:
-    """Return to the page that lists how the person signs in."""
-    return redirect(PATH, 303)  # type: ignore[return-value]
-
-
-def _wrong_password(user: users.User, retry_after_seconds: int) -> Response:
+def _wrong_password(user: User, retry_after_seconds: int) -> Response:
     if retry_after_seconds:
         return _password_form(user, {"form": wait_text(retry_after_seconds)}, 429, retry_after_seconds)
     return _password_form(user, {"current": _("This is not your current password.")}, 401)
 
 
-def _password_form(user: users.User, errors: dict[str, str], status: int = 200, retry_after: int = 0) -> Response:
+def _password_form(user: User, errors: dict[str, str], status: int = 200, retry_after: int = 0) -> Response:
     least = config.current().password_min_length
     text = render_template("account/password.html", email=user.email, errors=errors, min_length=least)
     return Response(text, status, {"Retry-After": str(retry_after)} if retry_after else None)
-
-
-def _app_form(user: users.User, secret: str, then: str, errors: dict[str, str], status: int = 200) -> Response:
-    issuer = config.current().issuer_host
-    uri = totp.uri(secret, account=user.email, issuer=issuer)
-    drawn = segno.make(uri, error="m").svg_inline(scale=4, border=4, dark="#000", light="#fff")
-    text = render_template(
-        "account/app.html",
-        qr=Markup(drawn),  # noqa: S704 - drawn by us, of squares
-        key=" ".join(secret[start : start + _GROUP] for start in range(0, len(secret), _GROUP)),
-        uri=uri,
-        account=user.email,
-        issuer=issuer,
-        next=then,
-        errors=errors,
-        clock_hint=bool(errors) and "failed" in request.form,
-    )
-    return Response(text, status)
-
-
-def show_codes(codes: list[str], then: str) -> Response:
-    """Show new recovery codes, this once, and lead on; without any, just lead on.
-
-    The file to keep is in the page itself, because they are stored nowhere.
-    """
-    if not codes:
-        return redirect(then, 303)  # type: ignore[return-value]
-    lines = [
-        _("Recovery codes for %(account)s at %(site)s") % {"account": me().email, "site": config.current().issuer_host},
-        _("Made on %(day)s. Each lets you in once when your phone is gone.") % {"day": clock.now().date().isoformat()},
-        "",
-        *codes,
-    ]
-    file = "".join(f"{line}\r\n" for line in lines)
-    return Response(render_template("account/codes.html", codes=codes, file=file, then=then, errors={}))
-
-
-def _not_saved() -> Response:
-    """The box was not ticked, and the codes are gone: they can be confirmed, or made anew."""
-    then = guards.safe_next(request.form.get("next", ""), PATH)
-    errors = {"saved": _("Tick the box when you have saved them.")}
-    return Response(render_template("account/codes.html", codes=[], file="", then=then, errors=errors), 422)
-
-
-def confirm(
-    heading: str, text: str, consequences: list[str], label: str, fields: tuple[tuple[str, str], ...] = ()
-) -> Response:
-    """Say what will happen, and ask."""
-    page = render_template(
-        "account/confirm.html",
-        heading=heading,
-        text=text,
-        consequences=consequences,
-        fields=fields,
-        confirm_label=label,
-        cancel_href=PATH,
-        danger=True,
-    )
-    return Response(page)

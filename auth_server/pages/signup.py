@@ -13,25 +13,15 @@ from flask_limiter import Limiter
 
 from auth_server import config
 from auth_server.access import assurance, invitations
-from auth_server.accounts import (
-    ceremony,
-    letter_limits,
-    passkeys,
-    passwords,
-    second_factor,
-    sign_in,
-    sign_up,
-    users,
-)
+from auth_server.accounts import ceremony, passkeys, passwords, second_factor, sign_in, sign_up, users
 from auth_server.accounts.sign_up import Applicant
 from auth_server.errors import PageError, RefusedInput
 from auth_server.infra import events
 from auth_server.infra.language import mark
 from auth_server.oauth import authorization_request
-from auth_server.pages import links, security
+from auth_server.pages import factors, links, mailed
 from auth_server.web import browser, guards, limits, session, words
 from auth_server.web.i18n import gettext as _
-from auth_server.web.i18n import pause_text
 
 PATH = "/signup"
 SENT_PATH = PATH + "/sent"
@@ -97,30 +87,25 @@ def answer() -> Response:
     """Take the code; or write again, which ends the former letter."""
     raw_handle, decision = request.form.get("handle", ""), request.form.get("decision")
     asked = _asked_by(raw_handle)
+
+    def show(errors: dict[str, str], status: int) -> Response:
+        return _sent_page(raw_handle, errors, status)
+
     if decision == "again" and sign_up.is_offered():
-        return _ask(asked, lambda errors, status: _sent_page(raw_handle, errors, status))
+        return _ask(asked, show)
     if decision != "code":
         raise PageError("invalid_request", detail="no decision")
     redeemed = sign_up.redeem(raw_handle, request.form.get("code", ""))
-    if redeemed.retry_after_seconds:
-        return _sent_page(
-            raw_handle, {"code": _("Too many wrong codes. Open the link in the mail, or ask for a new mail.")}, 429
-        )
     if not redeemed.raw_secret:
-        return _sent_page(raw_handle, {"code": _("This code is not right, or is too old.")}, 401)
+        return mailed.wrong_code(show, redeemed.retry_after_seconds)
     return redirect(f"{_SIGN_UP.path}?{urlencode({'token': redeemed.raw_secret})}", 303)  # type: ignore[return-value]
 
 
-def _ask(typed: Applicant, show: Callable[[dict[str, str], int], Response]) -> Response:
-    try:
-        asked = sign_up.ask(typed.email, typed.name, typed.then, asked_from=events.context().address)
-    except RefusedInput as refusal:
-        return show({refusal.field: refusal.text(_)}, 422)
-    if asked.retry_after_seconds:
-        response = show({"form": pause_text(asked.retry_after_seconds)}, 429)
-        response.headers["Retry-After"] = str(asked.retry_after_seconds)
-        return response
-    return redirect(f"{SENT_PATH}?{urlencode({'handle': asked.raw_handle})}", 303)  # type: ignore[return-value]
+def _ask(typed: Applicant, show: mailed.Show) -> Response:
+    asked_from = events.context().address
+    return mailed.ask(
+        lambda: sign_up.ask(typed.email, typed.name, typed.then, asked_from=asked_from), show, sent_path=SENT_PATH
+    )
 
 
 def _finish(way: _Way) -> Response:
@@ -143,14 +128,12 @@ def _finish(way: _Way) -> Response:
     except RefusedInput as refusal:
         return _finish_form(way, token, applicant, name, {refusal.field: refusal.text(_)}, 422)
     stored = passwords.hash_password(password)  # before the link is spent: no transaction is open during the hash
-    try:
-        user = way.open_account(token, name)
-    except RefusedInput:
-        return _taken()
-    if user is None:
-        raise _over(way, token)
-    passwords.store_hash(user.id, stored)
-    return _welcome(user, (sign_in.AMR_PASSWORD,), applicant.then)
+
+    def enter(user: users.User) -> Response:
+        passwords.store_hash(user.id, stored)
+        return _welcome(user, (sign_in.AMR_PASSWORD,), applicant.then)
+
+    return _opened(way, token, name, enter)
 
 
 def _with_passkey(way: _Way, token: str, applicant: Applicant, name: str) -> Response:
@@ -162,16 +145,25 @@ def _with_passkey(way: _Way, token: str, applicant: Applicant, name: str) -> Res
             raise RefusedInput(mark("The passkey could not be taken. Nothing was changed; try again."), "form")
     except RefusedInput as refusal:
         return _finish_form(way, token, applicant, name, {refusal.field: refusal.text(_)}, 422)
+
+    def enter(user: users.User) -> Response:
+        passkeys.add(user.id, new, words.browser(events.context().user_agent))
+        codes = second_factor.new_recovery_codes(user.id) if assurance.is_offered(user.id) else []
+        _welcome(user, sign_in.amr_of(new), applicant.then)
+        return factors.show_codes(codes, _reachable(applicant.then))
+
+    return _opened(way, token, name, enter)
+
+
+def _opened(way: _Way, token: str, name: str, enter: Callable[[users.User], Response]) -> Response:
+    """Use the link up; `enter` stores what the person signs in with, in the same transaction, and lets them in."""
     try:
         user = way.open_account(token, name)
     except RefusedInput:
         return _taken()
     if user is None:
         raise _over(way, token)
-    passkeys.add(user.id, new, words.browser(events.context().user_agent))
-    codes = second_factor.new_recovery_codes(user.id) if assurance.is_offered(user.id) else []
-    _welcome(user, sign_in.amr_of(new), applicant.then)
-    return security.show_codes(codes, _reachable(applicant.then))
+    return enter(user)
 
 
 def _passkey_options(way: _Way) -> dict[str, Any]:
@@ -201,18 +193,9 @@ def _reachable(then: str) -> str:
 
 
 def _over(way: _Way, token: str) -> PageError:
-    if way is _INVITATION:
-        return links.over(
-            way.purpose, token, way_on=guards.LOGIN_PATH, label=_("Sign in"), afterwards=guards.LOGIN_PATH
-        )
-    again = sign_up.is_offered()
-    return links.over(
-        way.purpose,
-        token,
-        way_on=PATH if again else guards.LOGIN_PATH,
-        label=_("Get a new link") if again else _("Sign in"),
-        afterwards=guards.LOGIN_PATH,
-    )
+    if way is _INVITATION or not sign_up.is_offered():
+        return links.over(way.purpose, token)
+    return links.over(way.purpose, token, way_on=PATH, label=_("Get a new link"))
 
 
 def _asked_by(raw_handle: str) -> Applicant:
@@ -256,7 +239,7 @@ def _sent_page(raw_handle: str, errors: dict[str, str], status: int = 200) -> Re
         email=_asked_by(raw_handle).email,
         handle=raw_handle,
         errors=errors,
-        pause_seconds=int(letter_limits.PAUSE.period.total_seconds()),
+        pause_seconds=mailed.PAUSE_SECONDS,
     )
     return Response(text, status)
 

@@ -12,8 +12,9 @@ from flask import Flask, Response, abort, g, redirect, request
 
 from auth_server import config
 from auth_server.access import assurance
-from auth_server.accounts import sign_in
+from auth_server.accounts import sign_in, users
 from auth_server.accounts.sessions import Session
+from auth_server.accounts.users import User
 from auth_server.errors import PageError
 from auth_server.infra import clock, crypto
 from auth_server.web import browser, request_id, session
@@ -144,6 +145,14 @@ def the_session() -> Session:
     found = session.current()
     if found is None:
         abort(401)
+    return found
+
+
+def the_person() -> User:
+    """Return who is signed in, on a page behind `signed_in`."""
+    found = users.find(the_session().user_id)
+    if found is None:
+        raise PageError("not_found", 404)
     return found
 
 

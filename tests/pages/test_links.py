@@ -12,7 +12,7 @@ from auth_server.access import invitations
 from auth_server.accounts import addresses, notices, sign_up, users
 from auth_server.infra import once
 from auth_server.pages import setup
-from auth_server.tokens import ending, resetting
+from auth_server.tokens import ending, recovery, resetting
 from tests.support import asserts, factories
 from tests.support.browser import Browser
 
@@ -71,3 +71,19 @@ def test_an_unknown_link_is_one_calm_page(browser: Browser, path: str, token: st
     browser.sign_in()
     page = asserts.is_error_page(browser.get(f"{path}?token={token}"), "flow_expired")
     assert "<script>" not in page.text.replace("<script src=", "")
+
+
+@pytest.mark.parametrize(
+    ("path", "label"),
+    [
+        (resetting.PATH, "Get a new link"),
+        (notices.NOT_ME_PATH, "Get back into your account"),
+        (recovery.PATH, "Get back into your account"),
+        (recovery.STOP_PATH, "Get back into your account"),
+    ],
+)
+def test_a_link_back_into_the_account_that_is_over_leads_to_another(browser: Browser, path: str, label: str) -> None:
+    """The page that it leads to writes a letter, and says that an administrator may help."""
+    page = asserts.is_error_page(browser.get(f"{path}?token=unknown"), "flow_expired")
+    assert f'<a class="btn btn-primary" href="/recover">{label}</a>' in page.text
+    assert "Ask your administrator" in asserts.is_page(browser.get("/recover"), "recover").text

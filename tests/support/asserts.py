@@ -13,7 +13,7 @@ from auth_server.database import Base, db
 from auth_server.infra import batch
 from auth_server.infra.audit import AuditEvent
 from tests.support.browser import Page
-from tests.support.rp import answer_of
+from tests.support.rp import RelyingParty, answer_of
 
 
 def is_oauth_error(response: TestResponse, code: str, status: int = 400) -> None:
@@ -74,3 +74,10 @@ def rows(app: Flask) -> dict[str, list[str]]:
                 found[table.name] = sorted(repr(tuple(row)) for row in db.session.execute(select(*columns)))
         db.session.rollback()
         return found
+
+
+def refused(rp: RelyingParty, token: str, sentence: str, **fields: str) -> None:
+    """The token is refused with just this sentence."""
+    response = rp.refresh(token, **fields)
+    is_oauth_error(response, "invalid_grant")
+    assert response.json["error_description"] == sentence

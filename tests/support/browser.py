@@ -54,6 +54,12 @@ class Browser:
         self.address = address
         self.agent = agent
 
+    def at(self, app: Flask) -> Browser:
+        """Return the same browser, with its cookies, in front of a copy of the application."""
+        moved = Browser(app, self.address, self.agent)
+        moved.client._cookies = dict(self.client._cookies)
+        return moved
+
     def get(self, path: str, **options: Any) -> TestResponse:
         """Ask for a page without following redirects."""
         return self._send("GET", path, **options)
@@ -96,3 +102,22 @@ class Browser:
 
     def _is_ours(self, location: str) -> bool:
         return location.startswith("/") or location.startswith(config.current().issuer + "/")
+
+
+def is_in(browser: Browser) -> bool:
+    """Tell whether somebody is signed in there."""
+    return browser.get("/account").status_code == 200
+
+
+def inputs_of(page: TestResponse) -> dict[str, str]:
+    """Return the hidden fields of a page."""
+    return Page(page.text).inputs
+
+
+def same_browser(browser: Browser) -> Browser:
+    """Return another connection of the same browser: threads do not share a test client."""
+    other = Browser(browser.app, browser.address)
+    for name in ("auth_server", "auth_server_browser"):
+        if browser.cookie(name):
+            other.client.set_cookie(name, browser.cookie(name) or "", domain="localhost")
+    return other

@@ -53,6 +53,13 @@ def person(
     return within(app, make)
 
 
+def again(person: users.User) -> users.User:
+    """Return the row in the present session."""
+    found = users.find(person.id)
+    assert found is not None
+    return found
+
+
 def client(app: Flask, **metadata: Any) -> tuple[Client, str]:
     """Make a client, confidential unless told otherwise; return it with its secret ('' for public ones)."""
     raw = {"client_name": "Wiki", "redirect_uris": [REDIRECT_URI], **metadata}

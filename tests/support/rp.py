@@ -53,6 +53,12 @@ class RelyingParty:
         self.machine = app.test_client(use_cookies=False)
         self.verifier = secrets.token_urlsafe(48)
 
+    def at(self, app: Flask, browser: Browser) -> RelyingParty:
+        """Return the same app in front of a copy of the application."""
+        moved = RelyingParty(app, browser, self.client, self.secret)
+        moved.verifier = self.verifier
+        return moved
+
     def request(self, **changed: Any) -> dict[str, Any]:
         """Return a right authorization request; a value of None removes a parameter."""
         found = {

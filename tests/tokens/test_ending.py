@@ -7,23 +7,28 @@ what must have ended is written in the table, and everything else must live on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
+import time_machine
 from flask import Flask
 
 from auth_server.accounts import sessions, users
 from auth_server.clients import client as clients
+from auth_server.infra import clock
 from auth_server.pages import recover
 from auth_server.tokens import ending, status_index
+from tests.conftest import copy_of, maker_of_apps
 from tests.support import asserts, factories
 from tests.support.browser import Browser, Page
 from tests.support.rp import RelyingParty, basic, payload
 
 ADA, BEN = "ada@example.org", "ben@example.org"
 ONLINE, OFFLINE = "openid profile", "openid profile offline_access"
+Travel = Callable[[timedelta], None]
 
 
 @dataclass
@@ -67,7 +72,16 @@ class Scene:
     there: Browser
     bens: Browser
     families: dict[str, Family]
-    in_a_while: Callable[[timedelta], None]
+    in_a_while: Travel = field(default=lambda _by: None)
+
+    def at(self, app: Flask, in_a_while: Travel) -> Scene:
+        """Return the same people, browsers and apps in front of a copy of the application."""
+        places = {HERE: self.here.at(app), THERE: self.there.at(app), BENS: self.bens.at(app)}
+        families = {
+            name: replace(family, rp=family.rp.at(app, places[name.split()[0]]))
+            for name, family in self.families.items()
+        }
+        return Scene(app, self.ada, self.ben, *places.values(), families, in_a_while)
 
     def session_of(self, browser: Browser) -> str:
         """Return the id of a browser's session, as its tokens name it."""
@@ -85,12 +99,33 @@ class Scene:
         return users.find(self.ada.id) or self.ada
 
 
+Stage = tuple[str, Scene, datetime]
+
+
+@pytest.fixture(scope="module")
+def stage(template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Set the scene once: return its database, who is on it, and when that was."""
+    folder = tmp_path_factory.mktemp("stage")
+    with copy_of(template, folder) as url:
+        with maker_of_apps(url, folder) as make:
+            found = scene_of(make())
+            began = clock.now()
+        yield url, found, began
+
+
 @pytest.fixture
-def scene(app: Flask, in_a_while: Callable[[timedelta], None]) -> Scene:
-    return scene_of(app, in_a_while)
+def database_url(stage: Stage, tmp_path: Path) -> Iterator[str]:
+    """Return the URL of a fresh copy of the stage's database, at the moment when it was set."""
+    with copy_of(stage[0], tmp_path) as url, time_machine.travel(stage[2], tick=True):
+        yield url
 
 
-def scene_of(app: Flask, in_a_while: Callable[[timedelta], None]) -> Scene:
+@pytest.fixture
+def scene(app: Flask, stage: Stage, in_a_while: Travel) -> Scene:
+    return stage[1].at(app, in_a_while)
+
+
+def scene_of(app: Flask) -> Scene:
     """Sign everybody in and connect every app."""
     factories.person(app, "root@example.org", roles=["administrator"])
     ada, ben = factories.person(app, ADA), factories.person(app, BEN)
@@ -104,7 +139,7 @@ def scene_of(app: Flask, in_a_while: Callable[[timedelta], None]) -> Scene:
             tokens = rp.exchange(code).json
             families[f"{place} {name}"] = Family(rp, tokens["access_token"], tokens["refresh_token"], code)
     here, there, bens = (browser for browser, _email in browsers.values())
-    return Scene(app, ada, ben, here, there, bens, families, in_a_while)
+    return Scene(app, ada, ben, here, there, bens, families)
 
 
 def idle(scene: Scene) -> None:
@@ -319,7 +354,7 @@ def test_a_disabled_or_deleted_client(scene: Scene, act: Callable[[clients.Clien
 
 
 @pytest.mark.parametrize("act", [ending.disable_client, ending.delete_client], ids=["disabled", "deleted"])
-def test_a_services_own_tokens_end_with_it(app: Flask, ada: users.User, act: Callable[[clients.Client], None]) -> None:
+def test_a_services_own_tokens_end_with_it(app: Flask, act: Callable[[clients.Client], None]) -> None:
     """Client-credentials tokens too: the API that asks is told at once; another service's live on."""
     api, api_secret = factories.api(app)
     credentials = basic(api.client_id, api_secret)
@@ -356,10 +391,10 @@ def test_an_enabled_person_starts_anew(scene: Scene) -> None:
 
 @pytest.mark.parametrize("cause", [refresh_reused, code_replayed])
 def test_reuse_may_end_everything_of_the_person(
-    make_app: Callable[..., Flask], in_a_while: Callable[[timedelta], None], cause: Callable[[Scene], None]
+    make_app: Callable[..., Flask], stage: Stage, in_a_while: Travel, cause: Callable[[Scene], None]
 ) -> None:
     """REFRESH_REUSE_REVOKES=user: every family of the person, nobody else's."""
-    scene = scene_of(make_app(refresh_reuse_revokes="user"), in_a_while)
+    scene = stage[1].at(make_app(refresh_reuse_revokes="user"), in_a_while)
     cause(scene)
     alive = {name for name, family in scene.families.items() if family.is_alive()}
     assert alive == ALL - ALL_OF_ADA
