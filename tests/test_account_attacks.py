@@ -5,14 +5,20 @@ Each test does what somebody hostile would do over HTTP; beside it stands the sa
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
 from flask import Flask
+from werkzeug.test import TestResponse
 
-from tests.support import asserts, authenticator
+from auth_server.accounts import hashing, passwords, users
+from auth_server.tokens import ending
+from tests.support import asserts, authenticator, factories
 from tests.support.authenticator import SECURITY
 from tests.support.browser import Browser
+from tests.support.factories import PASSWORD
 
 Travel = Callable[[timedelta], None]
 ADA, BEN, GRACE = "ada@example.org", "ben@example.org", "grace@example.org"
@@ -35,3 +41,53 @@ def test_a_key_that_a_thief_has_begun_with_is_never_shown_to_the_owner(app: Flas
     assert phone.code(1) != planted.code(1)
     assert len(codes) == 10
     assert authenticator.answer(browser, browser.sign_in(), phone.code(1)).status_code == 303
+
+
+def slowly(act: Callable[[], None]) -> threading.Thread:
+    """Start an act whose password hash has to wait for another one; return when it waits."""
+    line = threading.Thread(target=lambda: [hashing.make(b"somebody else", 12) for _ in range(2)])
+    line.start()
+    time.sleep(0.1)
+    acting = threading.Thread(target=act)
+    acting.start()
+    time.sleep(0.2)
+    assert acting.is_alive()
+    assert line.is_alive()
+    return acting
+
+
+def reset_meanwhile(app: Flask, stored: str) -> None:
+    """Ada's password is reset by another process, which has hashed it before."""
+
+    def act() -> None:
+        user = users.find_by_email(ADA)
+        assert user is not None
+        passwords.store_hash(user.id, stored)
+        ending.password_reset(user.id)
+
+    factories.within(app, act)
+
+
+def test_a_sign_in_under_way_does_not_outlive_a_reset(app: Flask, browser: Browser) -> None:
+    """The former password was looked at before the reset, the session would begin after it: it does not."""
+    stored = factories.within(app, lambda: passwords.hash_now(NEW))
+    answers: list[TestResponse] = []
+    page = browser.get("/login")
+    waiting = slowly(lambda: answers.append(browser.submit(page, "/login", email=ADA, password=PASSWORD)))
+    reset_meanwhile(app, stored)
+    waiting.join()
+    assert browser.get("/account").status_code == 303
+    asserts.is_page(answers[0], "login", 401)
+    assert Browser(app).sign_in(password=NEW).status_code == 303
+
+
+def test_a_change_of_the_password_under_way_does_not_undo_a_reset(app: Flask, browser: Browser) -> None:
+    """A thief who changes the password at the moment of the reset does not keep the account."""
+    stored = factories.within(app, lambda: passwords.hash_now(NEW))
+    browser.sign_in()
+    page = browser.get(f"{SECURITY}/password")
+    waiting = slowly(lambda: browser.submit(page, f"{SECURITY}/password", current=PASSWORD, password=THIEFS) and None)
+    reset_meanwhile(app, stored)
+    waiting.join()
+    assert Browser(app).sign_in(password=THIEFS).status_code == 401
+    assert Browser(app).sign_in(password=NEW).status_code == 303

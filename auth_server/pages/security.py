@@ -20,6 +20,7 @@ from auth_server.accounts import (
     passwords,
     recovery_codes,
     second_factor,
+    sessions,
     sign_in,
     totp,
     users,
@@ -101,6 +102,7 @@ def change_password() -> Response:
     if request.method != "POST":
         return _password_form(user, {})
     new_password = request.form.get("password", "")
+    former = passwords.changed_at(user.id)
     try:
         passwords.check_rules(new_password, context=(user.email, user.name))
         attempt = sign_in.by_password(
@@ -116,8 +118,12 @@ def change_password() -> Response:
         return _password_form(user, {"password": refusal.text(_)}, 422)
     except Busy as cause:
         return _password_form(user, {"form": busy_text()}, 503, cause.retry_after_seconds)
-    passwords.store_hash(user.id, stored)
-    ending.password_changed(user.id, guards.the_session().id)
+    here = guards.the_session().id
+    if not sessions.hold(here):  # somebody has signed this browser out during the hash
+        return guards.to_login(f"{PATH}/password")
+    if not passwords.replace_hash(user.id, stored, of=former):
+        return _wrong_password(user, 0)
+    ending.password_changed(user.id, here)
     return back()
 
 
