@@ -13,9 +13,10 @@ from datetime import timedelta
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from auth_server import jobs
 from auth_server.accounts import hashing, passwords, users
 from auth_server.tokens import ending
-from tests.support import asserts, authenticator, factories
+from tests.support import asserts, authenticator, factories, mailbox
 from tests.support.authenticator import SECURITY
 from tests.support.browser import Browser
 from tests.support.factories import PASSWORD
@@ -91,3 +92,29 @@ def test_a_change_of_the_password_under_way_does_not_undo_a_reset(app: Flask, br
     waiting.join()
     assert Browser(app).sign_in(password=THIEFS).status_code == 401
     assert Browser(app).sign_in(password=NEW).status_code == 303
+
+
+def test_a_flood_of_throttled_tries_is_a_few_rows(app: Flask, ada: users.User, ben: users.User) -> None:
+    """Whoever goes on beyond the limit fills neither the audit nor the person's list of events."""
+    owner = Browser(app, "198.51.100.1")
+    owner.sign_in()
+    stranger = Browser(app, "203.0.113.1")
+    page = stranger.get("/login")
+    for _ in range(30):
+        stranger.submit(page, "/login", email=ADA, password="wrong")
+    for number in range(30):
+        stranger.submit(page, "/login", email=f"person{number}@example.org", password="wrong")
+    rows = asserts.events_of(app, "sign_in.throttled")
+    assert [row.subject for row in rows] == [ada.id, ""]
+    assert owner.get(f"{SECURITY}/events").text.count("Too many wrong passwords") == 1
+
+
+def test_nobody_is_told_of_guesses_that_were_made_at_others(app: Flask, ada: users.User, ben: users.User) -> None:
+    """A full address does not mean that Ben's account was tried: he gets no letter, and Ada gets hers."""
+    stranger = Browser(app, "203.0.113.1")
+    page = stranger.get("/login")
+    for _ in range(6):
+        stranger.submit(page, "/login", email=ADA, password="wrong")
+    assert stranger.submit(page, "/login", email=BEN, password="wrong").status_code == 429
+    factories.within(app, jobs.run_due)
+    assert [letter["To"] for letter in mailbox.letters(app)] == [ADA]

@@ -73,8 +73,7 @@ def check(user_id: str, presented: str, *, method: str, browser_digest: str) -> 
     if not reservation.refused:
         reservation = limits.reserve((of_the_day,), _A_DAY)
     if reservation.refused:
-        record(Event.MFA_THROTTLED, subject=user_id, reason="too many wrong codes")
-        watch.throttled(user_id)
+        watch.throttled(Event.MFA_THROTTLED, user_id, reservation, "too many wrong codes")
         return Guess(retry_after_seconds=reservation.retry_after_seconds)
     amr = _shown_by(user_id, presented, method, browser_digest)
     if not amr:

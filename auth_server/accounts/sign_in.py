@@ -28,6 +28,7 @@ AMR_SYNCED_KEY, AMR_DEVICE_KEY, AMR_PRESENCE = "swk", "hwk", "user"
 """Methods, RFC 8176; a recovery code is a one-time password too, a passkey that may be copied a software key."""
 _A_DAY, _A_MONTH = Rate(30, timedelta(days=1)), Rate(100, timedelta(days=30))
 """At most 100 failures in a row (NIST SP 800-63B-4 §3.2.2), and not all of them while the owner sleeps."""
+_OF_ADDRESS = "login:address:"
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,7 @@ def by_password(email: str, presented: str, *, browser_digest: str, address: str
     database.release()
     reservation = _reserve((own, *shared), lasting)
     if reservation.refused:
-        record(Event.SIGN_IN_THROTTLED, subject=user.id if user else "", reason="too many failed tries")
-        watch.throttled(user.id if user else "")
-        return Attempt(None, reservation.retry_after_seconds)
+        return _throttled(user, reservation)
     may_sign_in = user is not None and not user.is_disabled
     try:
         is_right = passwords.check(user.id if user and may_sign_in else None, presented)
@@ -110,11 +109,9 @@ def by_passkey(presented: str, *, browser_digest: str, address: str) -> Attempt:
     own, shared = _passkey_buckets(user, browser_digest, address)
     database.release()
     reservation = limits.reserve((*own, *shared), config.current().login_rate_limit)
-    subject = user.id if user else ""
     if reservation.refused:
-        record(Event.SIGN_IN_THROTTLED, subject=subject, reason="too many failed tries")
-        watch.throttled(subject)
-        return Attempt(None, reservation.retry_after_seconds)
+        return _throttled(user, reservation)
+    subject = user.id if user else ""
     may_sign_in = user is not None and not user.is_disabled
     kind = challenges.SIGN_IN
     if not may_sign_in or not ceremony.shown(answer, passkey, kind=kind, browser_digest=browser_digest):
@@ -182,6 +179,14 @@ def address_bucket(address: str) -> str:
     return str(parsed)
 
 
+def _throttled(user: users.User | None, refused: limits.Reservation) -> Attempt:
+    """Refuse a try unlooked at. A full address tells nothing about the account that is tried from it just now."""
+    is_of_address = refused.full.startswith(_OF_ADDRESS)
+    reason = "too many failed tries from one address" if is_of_address else "too many failed tries"
+    watch.throttled(Event.SIGN_IN_THROTTLED, user.id if user and not is_of_address else "", refused, reason)
+    return Attempt(None, refused.retry_after_seconds)
+
+
 Buckets = tuple[str, tuple[str, ...], Mapping[str, Rate]]
 
 
@@ -190,7 +195,7 @@ def _buckets(email: str, user: users.User | None, browser_digest: str, address: 
     user_id = user.id if user else ""  # asked for nobody too: the same work for everybody
     if browser_digest and browsers.knows(user_id, browser_digest):
         return "login:browser:" + crypto.digest(f"{user_id}:{browser_digest}"), (), {}
-    return _account_bucket(email), ("login:address:" + address_bucket(address),), _lasting(email)
+    return _account_bucket(email), (_OF_ADDRESS + address_bucket(address),), _lasting(email)
 
 
 def _account_bucket(email: str) -> str:
@@ -214,4 +219,4 @@ def _passkey_buckets(
     if user and browser_digest and browsers.knows(user.id, browser_digest):
         return ("passkey:browser:" + crypto.digest(f"{user.id}:{browser_digest}"),), ()
     of_the_account = ("passkey:account:" + user.id,) if user else ()
-    return of_the_account, ("login:address:" + address_bucket(address),)
+    return of_the_account, (_OF_ADDRESS + address_bucket(address),)
