@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
+import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
 from auth_server import jobs
-from auth_server.accounts import hashing, passwords, users
+from auth_server.accounts import hashing, notices, passwords, users
 from auth_server.tokens import ending
 from tests.support import asserts, authenticator, factories, mailbox
 from tests.support.authenticator import SECURITY
@@ -118,3 +119,23 @@ def test_nobody_is_told_of_guesses_that_were_made_at_others(app: Flask, ada: use
     assert stranger.submit(page, "/login", email=BEN, password="wrong").status_code == 429
     factories.within(app, jobs.run_due)
     assert [letter["To"] for letter in mailbox.letters(app)] == [ADA]
+
+
+def not_me(app: Flask, user: users.User) -> str:
+    return path_of(factories.within(app, lambda: notices.not_me_url(user)))
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_notice_to_a_former_mailbox_sets_no_password(
+    app: Flask, browser: Browser, ben: users.User, moved: bool
+) -> None:
+    """Its link still ends everything; the way to a new password is written to the present address alone."""
+    link = not_me(app, ben)
+    if moved:
+        factories.within(app, lambda: users.change(users.find(ben.id) or ben, email=GRACE, verified=True))
+    answer = browser.submit(browser.get(link), "/recover/not-me")
+    if moved:
+        asserts.is_page(answer, "recover")
+        assert mailbox.letters(app)[-1]["To"] == GRACE
+    else:
+        assert answer.headers["Location"].startswith("/recover/reset?token=")

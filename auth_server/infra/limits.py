@@ -34,7 +34,7 @@ _TABLE: Any = Bucket.__table__
 
 @dataclass(frozen=True)
 class Reservation:
-    """A counted try. `retry_after_seconds` is 0 when it may go on; otherwise it must be refused: the bucket `full` is."""
+    """A counted try. `retry_after_seconds` is 0 when it may go on; otherwise it must be refused: `full` names why."""
 
     keys: tuple[str, ...]
     retry_after_seconds: int = 0

@@ -132,7 +132,7 @@ def use(raw_secret: str, recovery: Recovery, new_password: str) -> bool:
     ending.password_reset(person.id)
     for address in reached:
         # the way to a new password is for the account's own mailbox, not for a former one
-        not_me = notices.not_me_url(person.id) if address == person.email else ""
+        not_me = notices.not_me_url(person) if address == person.email else ""
         _send(_USED, person, address, at=clock.now().isoformat(), url=not_me)
     return True
 
