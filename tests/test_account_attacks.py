@@ -9,23 +9,30 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from auth_server import jobs
+from auth_server import config, jobs
 from auth_server.accounts import hashing, notices, passwords, users
 from auth_server.tokens import ending
+from tests.conftest import process_settings
 from tests.support import asserts, authenticator, factories, mailbox
 from tests.support.authenticator import SECURITY
 from tests.support.browser import Browser
 from tests.support.factories import PASSWORD
+from tests.support.live import command
 
 Travel = Callable[[timedelta], None]
 ADA, BEN, GRACE = "ada@example.org", "ben@example.org", "grace@example.org"
 NEW, THIEFS = "a brand new long password", "the thief's own long password"
 LATE = timedelta(minutes=11)
+
+
+def path_of(url: str) -> str:
+    return url.removeprefix(config.current().issuer)
 
 
 def test_a_key_that_a_thief_has_begun_with_is_never_shown_to_the_owner(app: Flask, browser: Browser) -> None:
@@ -139,3 +146,23 @@ def test_a_notice_to_a_former_mailbox_sets_no_password(
         assert mailbox.letters(app)[-1]["To"] == GRACE
     else:
         assert answer.headers["Location"].startswith("/recover/reset?token=")
+
+
+@pytest.mark.parametrize("kind", ["reset", "undo"])
+def test_links_of_a_former_mailbox_end_when_an_operator_sets_another(
+    app: Flask, browser: Browser, ben: users.User, database_url: str, tmp_path: Path, kind: str
+) -> None:
+    """Whoever reads the mailbox that the operator took away cannot get the account back with a letter of before."""
+    if kind == "reset":
+        browser.submit(browser.get("/recover"), "/recover", email=BEN)
+        link = mailbox.link_in(mailbox.last_to(app, BEN))
+    else:
+        browser.sign_in(BEN)
+        browser.submit(browser.get("/account/email/change"), "/account/email/change", email="b@example.org")
+        to_prove = mailbox.link_in(mailbox.last_to(app, "b@example.org"))
+        assert browser.submit(browser.get(to_prove), "/account/email/confirm").status_code == 303
+        link = mailbox.link_in(mailbox.last_to(app, BEN), "/recover/email")
+    assert Browser(app).get(link).status_code == 200
+    settings = process_settings(database_url=database_url, instance_path=tmp_path)
+    assert command(["users", "set", ben.id, "--email", GRACE], settings).returncode == 0
+    asserts.is_error_page(Browser(app).get(link), "flow_expired")
