@@ -19,7 +19,7 @@ from auth_server import config, jobs
 from auth_server.accounts import hashing, notices, passwords, users
 from auth_server.tokens import ending
 from tests.conftest import process_settings
-from tests.support import asserts, authenticator, factories, mailbox
+from tests.support import asserts, authenticator, factories, mailbox, passkey
 from tests.support.authenticator import SECURITY
 from tests.support.browser import Browser
 from tests.support.factories import PASSWORD
@@ -166,3 +166,23 @@ def test_links_of_a_former_mailbox_end_when_an_operator_sets_another(
     settings = process_settings(database_url=database_url, instance_path=tmp_path)
     assert command(["users", "set", ben.id, "--email", GRACE], settings).returncode == 0
     asserts.is_error_page(Browser(app).get(link), "flow_expired")
+
+
+def test_a_passkey_that_is_known_here_opens_no_second_account(make_app: Callable[..., Flask]) -> None:
+    """WK-05 at the sign-up: refused calmly, no account, and the link stays good."""
+    app = make_app(signup="open")
+    factories.person(app, ADA, roles=["administrator"])
+    owner = Browser(app)
+    owner.sign_in()
+    known, _shown = passkey.add(owner)
+    stranger = Browser(app, "203.0.113.1")
+    stranger.submit(stranger.get("/signup"), "/signup", email=GRACE, name="Grace")
+    link = mailbox.link_in(mailbox.last_to(app, GRACE))
+    page = stranger.get(link)
+    forged = passkey.Passkey().create(passkey.options_on(page), credential_id=known.id)
+    refused = stranger.submit(page, "/signup/finish", name="Grace", credential=forged)
+    assert "known here already" in asserts.is_page(refused, "signup-finish", 422).text
+    assert factories.within(app, lambda: users.find_by_email(GRACE)) is None
+    page = stranger.get(link)
+    own = passkey.Passkey().create(passkey.options_on(page))
+    assert len(authenticator.codes_on(stranger.submit(page, "/signup/finish", name="Grace", credential=own))) == 10
