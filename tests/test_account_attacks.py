@@ -186,3 +186,41 @@ def test_a_passkey_that_is_known_here_opens_no_second_account(make_app: Callable
     page = stranger.get(link)
     own = passkey.Passkey().create(passkey.options_on(page))
     assert len(authenticator.codes_on(stranger.submit(page, "/signup/finish", name="Grace", credential=own))) == 10
+
+
+def test_a_late_form_that_removes_a_passkey_leads_back_to_it(browser: Browser, in_a_while: Travel) -> None:
+    """The page was open for a while: after the sign-in it asks about the same passkey."""
+    browser.sign_in()
+    key, _shown = passkey.add(browser)
+    path = f"{SECURITY}/passkeys/remove?id={passkey.encoded(key.id)}"
+    assert passkey.encoded(key.id) in browser.get(SECURITY).text
+    page = browser.get(path)
+    in_a_while(LATE)
+    login = browser.follow(browser.submit(page, path))
+    asserts.is_page(login, "login")
+    answer = browser.submit(login, "/login", credential=key.get(passkey.options_on(login)))
+    again = browser.follow(answer)
+    asserts.is_page(again, "account-confirm")
+    assert browser.submit(again, again.request.full_path).status_code == 303
+    assert passkey.encoded(key.id) not in browser.get(SECURITY).text
+
+
+def test_a_late_form_that_adds_a_passkey_still_knows_where_to_go_on(browser: Browser, in_a_while: Travel) -> None:
+    browser.sign_in()
+    page = browser.get(f"{passkey.ADD}?next=/account/apps")
+    key = passkey.Passkey()
+    credential = key.create(passkey.options_on(page))
+    in_a_while(LATE)
+    login = browser.follow(browser.submit(page, passkey.ADD, credential=credential))
+    again = browser.follow(browser.submit(login, "/login", email=ADA, password=PASSWORD))
+    assert asserts.is_page(again, "account-passkey").inputs["next"] == "/account/apps"
+
+
+def test_a_late_change_of_the_address_keeps_what_was_typed(browser: Browser, in_a_while: Travel) -> None:
+    browser.sign_in()
+    page = browser.get("/account/email/change")
+    in_a_while(LATE)
+    login = browser.follow(browser.submit(page, "/account/email/change", email=GRACE))
+    again = browser.follow(browser.submit(login, "/login", email=ADA, password=PASSWORD))
+    asserts.is_page(again, "account-email")
+    assert f'value="{GRACE}"' in again.text
