@@ -224,3 +224,15 @@ def test_a_late_change_of_the_address_keeps_what_was_typed(browser: Browser, in_
     again = browser.follow(browser.submit(login, "/login", email=ADA, password=PASSWORD))
     asserts.is_page(again, "account-email")
     assert f'value="{GRACE}"' in again.text
+
+
+def test_an_address_that_grows_when_it_is_compared_is_refused(make_app: Callable[..., Flask]) -> None:
+    """Case-folding makes three characters of one: what no column could hold is no address, and no 500."""
+    app = make_app(signup="open")
+    factories.person(app, ADA, roles=["administrator"])
+    browser = Browser(app)
+    grown = "\u0390" * 60 + "@" + "a" * 60 + "." + "b" * 50 + ".org"
+    page = browser.get("/signup")
+    answer = browser.submit(page, "/signup", email=grown, name="Grace")
+    assert "not an e-mail address" in asserts.is_page(answer, "signup", 422).text
+    assert browser.submit(page, "/signup", email="\u0390@example.org", name="Grace").status_code == 303
