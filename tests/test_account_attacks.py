@@ -236,3 +236,72 @@ def test_an_address_that_grows_when_it_is_compared_is_refused(make_app: Callable
     answer = browser.submit(page, "/signup", email=grown, name="Grace")
     assert "not an e-mail address" in asserts.is_page(answer, "signup", 422).text
     assert browser.submit(page, "/signup", email="\u0390@example.org", name="Grace").status_code == 303
+
+
+def wrong(code: str) -> str:
+    return f"{(int(code) + 1) % 10**6:06}"
+
+
+def try_sign_up(app: Flask, number: int, place: str) -> list[int]:
+    """Ask for an account of somebody else's address, and guess the code."""
+    browser = Browser(app, place)
+    answer = browser.submit(browser.get("/signup"), "/signup", email=f"person{number}@example.org", name="Eve")
+    page = browser.get(answer.headers["Location"])
+    code = wrong(mailbox.code_in(mailbox.last_to(app, f"person{number}@example.org")))
+    return [browser.submit(page, "/signup/sent", decision="code", code=code).status_code for _ in range(5)]
+
+
+def try_reset(app: Flask, number: int, place: str) -> list[int]:
+    """Ask for a new password of somebody's account, and guess the code."""
+    factories.person(app, f"person{number}@example.org", password=None)
+    browser = Browser(app, place)
+    page = browser.submit(browser.get("/recover"), "/recover", email=f"person{number}@example.org")
+    code = wrong(mailbox.code_in(mailbox.last_to(app, f"person{number}@example.org")))
+    return [browser.submit(page, "/recover/code", code=code).status_code for _ in range(5)]
+
+
+@pytest.mark.parametrize("guess", [try_sign_up, try_reset])
+def test_codes_of_many_letters_cannot_be_guessed_from_one_place(
+    make_app: Callable[..., Flask], guess: Callable[[Flask, int, str], list[int]]
+) -> None:
+    """Five guesses at each of very many letters find one that is right: one place has thirty a day over all of them."""
+    app = make_app(signup="open")
+    factories.person(app, ADA, roles=["administrator"])
+    statuses = [status for number in range(7) for status in guess(app, number, "203.0.113.1")]
+    assert statuses == [401] * 30 + [429] * 5
+    assert guess(app, 8, "203.0.113.2") == [401] * 5
+
+
+def test_codes_of_a_new_address_cannot_be_guessed_for_long(app: Flask, browser: Browser, in_a_while: Travel) -> None:
+    """Twenty guesses a day at codes for one account, over all letters; a right code counts for nothing."""
+    browser.sign_in()
+    statuses = []
+    for number in range(5):
+        page = browser.submit(browser.get("/account/email/change"), "/account/email/change", email=f"x{number}@a.org")
+        page = browser.get(page.headers["Location"])
+        code = mailbox.code_in(mailbox.last_to(app, f"x{number}@a.org"))
+        for _ in range(4 if number == 4 else 5):
+            statuses.append(browser.submit(page, "/account/email", decision="code", code=wrong(code)).status_code)
+        in_a_while(timedelta(seconds=31))
+    assert statuses == [401] * 20 + [429] * 4
+    in_a_while(timedelta(days=1))
+    browser.sign_in()
+    answer = browser.submit(browser.get("/account/email/change"), "/account/email/change", email="right@a.org")
+    page = browser.get(answer.headers["Location"])
+    code = mailbox.code_in(mailbox.last_to(app, "right@a.org"))
+    assert browser.submit(page, "/account/email", decision="code", code=code).status_code == 303
+
+
+def test_notes_behind_a_plus_make_no_further_mailboxes(make_app: Callable[..., Flask], in_a_while: Travel) -> None:
+    """Grace's mailbox gets five letters an hour, whatever is written behind her name; another mailbox gets its own."""
+    app = make_app(signup="open")
+    factories.person(app, ADA, roles=["administrator"])
+    statuses = []
+    for number in range(6):
+        browser = Browser(app, f"203.0.113.{number}")
+        address = f"grace+{number}@example.org"
+        statuses.append(browser.submit(browser.get("/signup"), "/signup", email=address, name="Eve").status_code)
+        in_a_while(timedelta(seconds=31))
+    assert statuses == [303] * 5 + [429]
+    browser = Browser(app)
+    assert browser.submit(browser.get("/signup"), "/signup", email="+eve@example.org", name="Eve").status_code == 303

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from auth_server import config, database
-from auth_server.accounts import letters, notices, passwords, sign_in, users
+from auth_server.accounts import letter_limits, letters, notices, passwords, sign_in, users
 from auth_server.accounts.letters import Letter
 from auth_server.infra import crypto, language, limits, once
 from auth_server.infra.events import Event, record
@@ -24,8 +24,6 @@ PATH = "/recover/reset"
 LINK_LIFE = timedelta(minutes=30)
 _MAILS = {"often": Rate(1, timedelta(seconds=30)), "hour": Rate(5, timedelta(hours=1))}
 """Letters to one address, whoever asks."""
-_CODES_A_DAY = Rate(20, timedelta(days=1))
-"""Codes tried for one address, whoever asks: at this rate a guess takes more than a century on average."""
 _LETTER = "reset"
 _HANDLE = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 
@@ -97,11 +95,9 @@ def by_code(raw_handle: str, presented: str, *, browser_digest: str) -> Tried:
     found = once.find_by_handle(ending.RESET_LINK, raw_handle)
     if found is not None and found.data.get("browser") != browser_digest:
         return Tried("")
-    if found is not None:
-        database.release()
-        of_the_day = limits.reserve(("recover:codes:" + crypto.digest(found.subject),), _CODES_A_DAY)
-        if of_the_day.refused:
-            return Tried("", of_the_day.retry_after_seconds)
+    counted = letter_limits.reserve_code(ending.RESET_LINK, found.subject) if found else limits.Reservation(())
+    if counted.refused:
+        return Tried("", counted.retry_after_seconds)
     guess = once.spend_by_code(ending.RESET_LINK, raw_handle, presented)
     person = _able(guess.found.subject) if guess.found else None
     if guess.found is None or person is None:
@@ -109,6 +105,7 @@ def by_code(raw_handle: str, presented: str, *, browser_digest: str) -> Tried:
             subject = _able(found.subject) if found else None
             record(Event.RESET_CODE_FAILED, subject=subject.id if subject else "", reason="wrong or late code")
         return Tried("", guess.retry_after_seconds)
+    limits.give_back(counted.keys)
     then = str(guess.found.data.get("next", ""))
     return Tried(make_here(person.id, browser_digest=browser_digest, then=then))
 
