@@ -16,8 +16,9 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from auth_server import config, jobs
+from auth_server.access import roles
 from auth_server.accounts import hashing, notices, passwords, users
-from auth_server.tokens import ending
+from auth_server.tokens import ending, recovery
 from tests.conftest import process_settings
 from tests.support import asserts, authenticator, factories, mailbox, passkey
 from tests.support.authenticator import SECURITY
@@ -305,3 +306,20 @@ def test_notes_behind_a_plus_make_no_further_mailboxes(make_app: Callable[..., F
     assert statuses == [303] * 5 + [429]
     browser = Browser(app)
     assert browser.submit(browser.get("/signup"), "/signup", email="+eve@example.org", name="Eve").status_code == 303
+
+
+@pytest.mark.parametrize("promoted", [False, True])
+def test_a_helpdesk_recovers_nobody_who_has_become_an_administrator(
+    app: Flask, browser: Browser, ben: users.User, in_a_while: Travel, promoted: bool
+) -> None:
+    """What may be started is looked at again when the link is used, a day later."""
+    find = lambda: users.find(ben.id) or ben  # noqa: E731 - of whichever session is open
+    started = factories.within(app, lambda: recovery.start(find(), "passport", actor_roles=("helpdesk",)))
+    if promoted:
+        factories.within(app, lambda: roles.put(ben.id, [roles.ADMINISTRATOR]))
+    in_a_while(timedelta(hours=24, seconds=1))
+    page = browser.get(path_of(started.url))
+    if promoted:
+        asserts.is_error_page(page, "flow_expired")
+    else:
+        asserts.is_page(browser.submit(page, path_of(started.url), password=NEW), "done")
