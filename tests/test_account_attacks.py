@@ -16,7 +16,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from auth_server import config, jobs
-from auth_server.access import roles
+from auth_server.access import invitations, roles
 from auth_server.accounts import hashing, notices, passwords, users
 from auth_server.tokens import ending, recovery
 from tests.conftest import process_settings
@@ -323,3 +323,23 @@ def test_a_helpdesk_recovers_nobody_who_has_become_an_administrator(
         asserts.is_error_page(page, "flow_expired")
     else:
         asserts.is_page(browser.submit(page, path_of(started.url), password=NEW), "done")
+
+
+def test_no_referrer_tells_the_secret_of_any_link(make_app: Callable[..., Flask]) -> None:
+    """RC-12: also of links that open an account or prove an address."""
+    app = make_app(signup="open")
+    factories.person(app, ADA, roles=["administrator"])
+    browser = Browser(app)
+    browser.submit(browser.get("/signup"), "/signup", email=GRACE, name="Grace")
+    finish = mailbox.link_in(mailbox.last_to(app, GRACE))
+    _invited, url = factories.within(
+        app, lambda: invitations.invite("eve@example.org", "Eve", group_names=[], role_names=[])
+    )
+    browser.sign_in()
+    browser.submit(browser.get("/account/email/change"), "/account/email/change", email="new@example.org")
+    confirm = mailbox.link_in(mailbox.last_to(app, "new@example.org"))
+    for path in (finish, path_of(url), confirm):
+        shown = browser.get(path)
+        assert shown.status_code == 200
+        assert shown.headers["Referrer-Policy"] == "strict-origin"
+        assert browser.submit(shown, path.partition("?")[0], name="x").status_code in (303, 422)  # its form is taken
