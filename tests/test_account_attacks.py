@@ -18,6 +18,7 @@ from werkzeug.test import TestResponse
 from auth_server import config, jobs
 from auth_server.access import invitations, roles
 from auth_server.accounts import hashing, notices, passwords, users
+from auth_server.infra import crypto
 from auth_server.tokens import ending, recovery
 from tests.conftest import process_settings
 from tests.support import asserts, authenticator, factories, mailbox, passkey
@@ -343,3 +344,12 @@ def test_no_referrer_tells_the_secret_of_any_link(make_app: Callable[..., Flask]
         assert shown.status_code == 200
         assert shown.headers["Referrer-Policy"] == "strict-origin"
         assert browser.submit(shown, path.partition("?")[0], name="x").status_code in (303, 422)  # its form is taken
+
+
+def test_the_export_names_no_browser(app: Flask, browser: Browser) -> None:
+    """Not even by the digest of its cookie, in what is kept with a link."""
+    browser.submit(browser.get("/recover"), "/recover", email=ADA)
+    browser.sign_in()
+    found = browser.submit(browser.get("/account/export"), "/account/export")
+    assert [link["purpose"] for link in found.json["links"]] == ["password-reset"]
+    assert crypto.digest(browser.cookie("auth_server_browser") or "") not in found.text
