@@ -353,3 +353,19 @@ def test_the_export_names_no_browser(app: Flask, browser: Browser) -> None:
     found = browser.submit(browser.get("/account/export"), "/account/export")
     assert [link["purpose"] for link in found.json["links"]] == ["password-reset"]
     assert crypto.digest(browser.cookie("auth_server_browser") or "") not in found.text
+
+
+def test_a_browser_that_the_account_knows_has_no_endless_guesses(
+    app: Flask, browser: Browser, in_a_while: Travel
+) -> None:
+    """LG-01: a thief's browser stays known after a reset; it has thirty tries a day, and a new password lets it in."""
+    browser.sign_in()
+    browser.sign_out()
+    statuses = []
+    for _ in range(6):
+        statuses += [browser.sign_in(password="wrong").status_code for _ in range(5)]
+        in_a_while(timedelta(minutes=16))
+    assert statuses == [401] * 30
+    assert browser.sign_in().status_code == 429
+    factories.within(app, lambda: passwords.store((users.find_by_email(ADA) or users.User()).id, NEW))
+    assert browser.sign_in(password=NEW).status_code == 303

@@ -1,7 +1,7 @@
 """The sign-in: which proofs a person has given, which are missing, and the guess limit in front of them.
 
 Wrong tries count per account and per address, and per account once more over a day and over a month. A browser that has
-signed in to the account before has a bucket of its own and counts in no other, so that nobody can lock an owner out.
+signed in to the account before has buckets of its own and counts in no other, so that nobody can lock an owner out.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def by_password(email: str, presented: str, *, browser_digest: str, address: str
     if not is_right:
         record(Event.SIGN_IN_FAILED, subject=user.id if user else "", reason="wrong address or password")
         return Attempt(None)
-    limits.clear(own, *_lasting(email))
+    limits.clear(own, *lasting, *_lasting(email))
     limits.give_back(shared)
     return Attempt(user, amr=(AMR_PASSWORD,))
 
@@ -194,7 +194,9 @@ def _buckets(email: str, user: users.User | None, browser_digest: str, address: 
     """Return the bucket that success clears, those it only gives the try back to, and those that last."""
     user_id = user.id if user else ""  # asked for nobody too: the same work for everybody
     if browser_digest and browsers.knows(user_id, browser_digest):
-        return "login:browser:" + crypto.digest(f"{user_id}:{browser_digest}"), (), {}
+        known = f"{user_id}:{browser_digest}"
+        since = passwords.changed_at(user_id)  # what was tried at a former password does not count at a new one
+        return "login:browser:" + crypto.digest(known), (), _patient(crypto.digest(f"{known}:{since}"))
     return _account_bucket(email), (_OF_ADDRESS + address_bucket(address),), _lasting(email)
 
 
@@ -204,7 +206,10 @@ def _account_bucket(email: str) -> str:
 
 def _lasting(email: str) -> dict[str, Rate]:
     """Return the buckets that stop whoever tries patiently: any success at the account clears them."""
-    digest = crypto.digest(users.email_key(email))
+    return _patient(crypto.digest(users.email_key(email)))
+
+
+def _patient(digest: str) -> dict[str, Rate]:
     return {f"login:day:{digest}": _A_DAY, f"login:month:{digest}": _A_MONTH}
 
 
