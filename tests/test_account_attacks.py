@@ -54,17 +54,23 @@ def test_a_key_that_a_thief_has_begun_with_is_never_shown_to_the_owner(app: Flas
     assert authenticator.answer(browser, browser.sign_in(), phone.code(1)).status_code == 303
 
 
-def slowly(act: Callable[[], None]) -> threading.Thread:
-    """Start an act whose password hash has to wait for another one; return when it waits."""
-    line = threading.Thread(target=lambda: [hashing.make(b"somebody else", 12) for _ in range(2)])
-    line.start()
+def slowly(act: Callable[[], object]) -> threading.Thread:
+    """Start an act whose password hash has to wait for others; return while it waits."""
+    line = [threading.Thread(target=hash_three_times) for _ in range(hashing.at_once())]
+    for others in line:
+        others.start()
     time.sleep(0.1)
     acting = threading.Thread(target=act)
     acting.start()
     time.sleep(0.2)
     assert acting.is_alive()
-    assert line.is_alive()
+    assert all(others.is_alive() for others in line)
     return acting
+
+
+def hash_three_times() -> None:
+    for _ in range(3):
+        hashing.make(b"somebody else", 12)
 
 
 def reset_meanwhile(app: Flask, stored: str) -> None:
@@ -97,7 +103,7 @@ def test_a_change_of_the_password_under_way_does_not_undo_a_reset(app: Flask, br
     stored = factories.within(app, lambda: passwords.hash_now(NEW))
     browser.sign_in()
     page = browser.get(f"{SECURITY}/password")
-    waiting = slowly(lambda: browser.submit(page, f"{SECURITY}/password", current=PASSWORD, password=THIEFS) and None)
+    waiting = slowly(lambda: browser.submit(page, f"{SECURITY}/password", current=PASSWORD, password=THIEFS))
     reset_meanwhile(app, stored)
     waiting.join()
     assert Browser(app).sign_in(password=THIEFS).status_code == 401
