@@ -206,9 +206,9 @@ def _make(kind: str, account: Account) -> None:
 
 
 def _give_app(account: Account, *, is_used: bool) -> None:
-    totp.begin(account.id)
-    account.app_key = totp.waiting_secret(account.id) or ""
-    assert totp.confirm(account.id, pyotp.TOTP(account.app_key).now())
+    totp.begin(account.id, "")
+    account.app_key = totp.waiting_secret(account.id, "") or ""
+    assert totp.confirm(account.id, "", pyotp.TOTP(account.app_key).now())
     if is_used:
         row = totp.Totp.__table__
         db.session.execute(row.update().where(row.c.user_id == account.id).values(last_step=_LAST_STEP_OF_ALL))

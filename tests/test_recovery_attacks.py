@@ -198,7 +198,7 @@ def test_no_answer_tells_whether_an_account_exists(app: Flask, browser: Browser,
 
 def test_a_disabled_account_is_not_revived(app: Flask, browser: Browser, ben: users.User) -> None:
     """RC-13: links from before and after are refused, and the account stays off."""
-    paths = [path_of(factories.within(app, lambda: notices.not_me_url(ben.id))), path_of(start(app, ben).url)]
+    paths = [path_of(factories.within(app, lambda: notices.not_me_url(ben))), path_of(start(app, ben).url)]
     paths.append(path_of(factories.within(app, lambda: recover.make_link(users.find(ben.id) or ben))))
     factories.within(app, lambda: ending.disable_user(users.find(ben.id) or ben))
     paths.append(path_of(factories.within(app, lambda: recover.make_link(users.find(ben.id) or ben))))

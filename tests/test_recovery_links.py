@@ -25,7 +25,7 @@ def every_link(app: Flask, ben: users.User) -> dict[str, str]:
     """Make one link of every purpose."""
     return {
         RESET: factories.within(app, lambda: recover.make_link(users.find(ben.id) or ben)).partition("token=")[2],
-        NOT_ME: factories.within(app, lambda: notices.not_me_url(ben.id)).partition("token=")[2],
+        NOT_ME: factories.within(app, lambda: notices.not_me_url(ben)).partition("token=")[2],
         RECOVERY: start(app, ben).url.partition("token=")[2],
         STOP: mailbox.link_in(mailbox.letters(app)[-1]).partition("token=")[2],
         "/setup": factories.within(app, lambda: once.make(setup.PURPOSE, "x", timedelta(days=1))),
@@ -66,7 +66,7 @@ def test_not_me_ends_everything_and_leads_to_a_new_password(rp: RelyingParty, ap
     tokens = rp.tokens()
     reset_path = path_of(factories.within(app, lambda: recover.make_link(users.find(ada.id) or ada)))
     recovery_path = path_of(start(app, ada).url)
-    path = path_of(factories.within(app, lambda: notices.not_me_url(ada.id)))
+    path = path_of(factories.within(app, lambda: notices.not_me_url(ada)))
     owner = Browser(app)
     page = owner.get(path)
     asserts.is_page(page, "not-me")
@@ -88,7 +88,7 @@ def test_an_old_not_me_link_writes_a_new_letter(
     app: Flask, browser: Browser, ben: users.User, in_a_while: Callable[[timedelta], None]
 ) -> None:
     """It ends everything for a week, but sets a password itself for an hour only (RC-01)."""
-    path = path_of(factories.within(app, lambda: notices.not_me_url(ben.id)))
+    path = path_of(factories.within(app, lambda: notices.not_me_url(ben)))
     in_a_while(timedelta(hours=2))
     page = asserts.is_page(browser.follow(browser.submit(browser.get(path), NOT_ME)), "recover")
     assert page.inputs["email"] == BEN

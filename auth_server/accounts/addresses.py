@@ -15,7 +15,7 @@ from auth_server.accounts import letter_limits, letters, notices, users
 from auth_server.accounts.letter_limits import Asked
 from auth_server.accounts.letters import Letter
 from auth_server.errors import RefusedInput
-from auth_server.infra import language, once
+from auth_server.infra import language, limits, once
 from auth_server.infra.events import Event, record
 from auth_server.infra.language import gettext as _
 from auth_server.infra.language import mark
@@ -120,9 +120,13 @@ def confirm_by_code(user: users.User, raw_handle: str, code: str) -> Guess:
     """Take the code instead of the link, from the browser that asked. Must be the request's first write."""
     if not is_asked_by(user.id, raw_handle):
         return Guess(False)
+    counted = letter_limits.reserve_code(PROOF, user.id)
+    if counted.refused:
+        return Guess(False, counted.retry_after_seconds)
     guess = once.spend_by_code(PROOF, raw_handle, code)
     if guess.found is None or not _is_for(user, guess.found):
         return Guess(False, guess.retry_after_seconds)
+    limits.give_back(counted.keys)
     _settle(user, guess.found)
     return Guess(True)
 

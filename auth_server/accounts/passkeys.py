@@ -44,6 +44,7 @@ LONGEST_ID = 1364
 MOST = 20
 """So many passkeys one person may have."""
 _LONGEST_NAME = 60
+_KNOWN = mark("This passkey is known here already.")
 _UNSEEN = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
@@ -99,9 +100,15 @@ def add(user_id: str, new: NewPasskey, browser_name: str) -> Passkey:
     made = Passkey(**new.__dict__, user_id=user_id, name=name, created_at=clock.now(), last_used_at=None)
     statement = database.insert(_TABLE).values({**made.__dict__, "transports": list(made.transports)})
     if database.execute(statement.on_conflict_do_nothing(index_elements=["id"])).rowcount != 1:
-        raise RefusedInput(mark("This passkey is known here already."), "form")
+        raise RefusedInput(_KNOWN, "form")
     record(Event.PASSKEY_ADDED, subject=user_id, name=name)
     return made
+
+
+def check_new(new: NewPasskey) -> None:
+    """Raise `RefusedInput` where `add` would for nobody yet: before something is consumed that opens the way."""
+    if find(new.id):
+        raise RefusedInput(_KNOWN, "form")
 
 
 def find(passkey_id: str) -> Passkey | None:

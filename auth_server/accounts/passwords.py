@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ForeignKey, String, select
+from sqlalchemy import ForeignKey, String, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_server import config, database
@@ -60,6 +60,16 @@ def store_hash(user_id: str, stored: str) -> None:
     record(Event.PASSWORD_SET, subject=user_id)
 
 
+def replace_hash(user_id: str, stored: str, *, of: datetime | None) -> bool:
+    """Set a password in place of the one that was set at `of`; False when that is not the present one any more."""
+    present = (TABLE.c.user_id == user_id, TABLE.c.changed_at == of)
+    changed = update(TABLE).where(*present).values(hash=stored, changed_at=clock.now())
+    if database.execute(changed).rowcount != 1:
+        return False
+    record(Event.PASSWORD_SET, subject=user_id)
+    return True
+
+
 def exists(user_id: str) -> bool:
     """Tell whether the person has a password."""
     return _stored(user_id) is not None
@@ -72,10 +82,17 @@ def changed_at(user_id: str) -> datetime | None:
 
 
 def check(user_id: str | None, presented: str) -> bool:
-    """Tell whether this is the person's password; costs the same for nobody, for no password and for a wrong one."""
+    """Tell whether this is the person's password; costs the same for nobody, for no password and for a wrong one.
+
+    The hash takes a while. A password that was replaced meanwhile is wrong, and the right one stays until this
+    transaction ends: whoever resets it ends what begins with it.
+    """
     stored = _stored(user_id or "")  # asked for nobody too: the same work for everybody
     database.release()  # no transaction stays open during the hash
-    return _matches(presented, stored or _dummy()) and stored is not None
+    if not _matches(presented, stored or _dummy()) or stored is None:
+        return False
+    present = update(TABLE).where(TABLE.c.user_id == user_id, TABLE.c.hash == stored)
+    return database.execute(present.values(hash=stored)).rowcount == 1
 
 
 def hash_password(password: str) -> str:

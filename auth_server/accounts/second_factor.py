@@ -73,8 +73,7 @@ def check(user_id: str, presented: str, *, method: str, browser_digest: str) -> 
     if not reservation.refused:
         reservation = limits.reserve((of_the_day,), _A_DAY)
     if reservation.refused:
-        record(Event.MFA_THROTTLED, subject=user_id, reason="too many wrong codes")
-        watch.throttled(user_id)
+        watch.throttled(Event.MFA_THROTTLED, user_id, reservation, "too many wrong codes")
         return Guess(retry_after_seconds=reservation.retry_after_seconds)
     amr = _shown_by(user_id, presented, method, browser_digest)
     if not amr:
@@ -88,11 +87,11 @@ def check(user_id: str, presented: str, *, method: str, browser_digest: str) -> 
     return Guess(amr)
 
 
-def turn_on(user_id: str, presented: str) -> list[str]:
-    """Switch the waiting app on with its first code; return recovery codes as `_first_codes`. Raise `RefusedInput`."""
+def turn_on(user_id: str, session_id: str, presented: str) -> list[str]:
+    """Switch on the app that this session has begun; return recovery codes as `_first_codes`. Raise `RefusedInput`."""
     is_first = not has_one(user_id)
-    if not totp.confirm(user_id, presented):
-        raise _refusal(totp.lead(user_id, presented))
+    if not totp.confirm(user_id, session_id, presented):
+        raise _refusal(totp.lead(user_id, session_id, presented))
     record(Event.MFA_TURNED_ON, subject=user_id, method=APP)
     return _first_codes(user_id, is_first=is_first)
 

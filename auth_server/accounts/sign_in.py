@@ -1,7 +1,7 @@
 """The sign-in: which proofs a person has given, which are missing, and the guess limit in front of them.
 
 Wrong tries count per account and per address, and per account once more over a day and over a month. A browser that has
-signed in to the account before has a bucket of its own and counts in no other, so that nobody can lock an owner out.
+signed in to the account before has buckets of its own and counts in no other, so that nobody can lock an owner out.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ AMR_SYNCED_KEY, AMR_DEVICE_KEY, AMR_PRESENCE = "swk", "hwk", "user"
 """Methods, RFC 8176; a recovery code is a one-time password too, a passkey that may be copied a software key."""
 _A_DAY, _A_MONTH = Rate(30, timedelta(days=1)), Rate(100, timedelta(days=30))
 """At most 100 failures in a row (NIST SP 800-63B-4 §3.2.2), and not all of them while the owner sleeps."""
+_OF_ADDRESS = "login:address:"
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,7 @@ def by_password(email: str, presented: str, *, browser_digest: str, address: str
     database.release()
     reservation = _reserve((own, *shared), lasting)
     if reservation.refused:
-        record(Event.SIGN_IN_THROTTLED, subject=user.id if user else "", reason="too many failed tries")
-        watch.throttled(user.id if user else "")
-        return Attempt(None, reservation.retry_after_seconds)
+        return _throttled(user, reservation)
     may_sign_in = user is not None and not user.is_disabled
     try:
         is_right = passwords.check(user.id if user and may_sign_in else None, presented)
@@ -94,7 +93,7 @@ def by_password(email: str, presented: str, *, browser_digest: str, address: str
     if not is_right:
         record(Event.SIGN_IN_FAILED, subject=user.id if user else "", reason="wrong address or password")
         return Attempt(None)
-    limits.clear(own, *_lasting(email))
+    limits.clear(own, *lasting, *_lasting(email))
     limits.give_back(shared)
     return Attempt(user, amr=(AMR_PASSWORD,))
 
@@ -110,11 +109,9 @@ def by_passkey(presented: str, *, browser_digest: str, address: str) -> Attempt:
     own, shared = _passkey_buckets(user, browser_digest, address)
     database.release()
     reservation = limits.reserve((*own, *shared), config.current().login_rate_limit)
-    subject = user.id if user else ""
     if reservation.refused:
-        record(Event.SIGN_IN_THROTTLED, subject=subject, reason="too many failed tries")
-        watch.throttled(subject)
-        return Attempt(None, reservation.retry_after_seconds)
+        return _throttled(user, reservation)
+    subject = user.id if user else ""
     may_sign_in = user is not None and not user.is_disabled
     kind = challenges.SIGN_IN
     if not may_sign_in or not ceremony.shown(answer, passkey, kind=kind, browser_digest=browser_digest):
@@ -178,6 +175,14 @@ def address_bucket(address: str) -> str:
     return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else str(found)
 
 
+def _throttled(user: users.User | None, refused: limits.Reservation) -> Attempt:
+    """Refuse a try unlooked at. A full address tells nothing about the account that is tried from it just now."""
+    is_of_address = refused.full.startswith(_OF_ADDRESS)
+    reason = "too many failed tries from one address" if is_of_address else "too many failed tries"
+    watch.throttled(Event.SIGN_IN_THROTTLED, user.id if user and not is_of_address else "", refused, reason)
+    return Attempt(None, refused.retry_after_seconds)
+
+
 Buckets = tuple[str, tuple[str, ...], Mapping[str, Rate]]
 
 
@@ -185,8 +190,10 @@ def _buckets(email: str, user: users.User | None, browser_digest: str, address: 
     """Return the bucket that success clears, those it only gives the try back to, and those that last."""
     user_id = user.id if user else ""  # asked for nobody too: the same work for everybody
     if browser_digest and browsers.knows(user_id, browser_digest):
-        return "login:browser:" + crypto.digest(f"{user_id}:{browser_digest}"), (), {}
-    return _account_bucket(email), ("login:address:" + address_bucket(address),), _lasting(email)
+        known = f"{user_id}:{browser_digest}"
+        since = passwords.changed_at(user_id)  # what was tried at a former password does not count at a new one
+        return "login:browser:" + crypto.digest(known), (), _patient(crypto.digest(f"{known}:{since}"))
+    return _account_bucket(email), (_OF_ADDRESS + address_bucket(address),), _lasting(email)
 
 
 def _account_bucket(email: str) -> str:
@@ -195,7 +202,10 @@ def _account_bucket(email: str) -> str:
 
 def _lasting(email: str) -> dict[str, Rate]:
     """Return the buckets that stop whoever tries patiently: any success at the account clears them."""
-    digest = crypto.digest(users.email_key(email))
+    return _patient(crypto.digest(users.email_key(email)))
+
+
+def _patient(digest: str) -> dict[str, Rate]:
     return {f"login:day:{digest}": _A_DAY, f"login:month:{digest}": _A_MONTH}
 
 
@@ -210,4 +220,4 @@ def _passkey_buckets(
     if user and browser_digest and browsers.knows(user.id, browser_digest):
         return ("passkey:browser:" + crypto.digest(f"{user.id}:{browser_digest}"),), ()
     of_the_account = ("passkey:account:" + user.id,) if user else ()
-    return of_the_account, ("login:address:" + address_bucket(address),)
+    return of_the_account, (_OF_ADDRESS + address_bucket(address),)

@@ -16,7 +16,7 @@ from auth_server.accounts import letter_limits, letters, notices, users
 from auth_server.accounts.letter_limits import Asked
 from auth_server.accounts.letters import NOBODY, Letter
 from auth_server.errors import RefusedInput
-from auth_server.infra import crypto, language, once
+from auth_server.infra import crypto, language, limits, once
 from auth_server.infra.events import Event, record
 from auth_server.infra.language import gettext as _
 from auth_server.infra.language import mark
@@ -78,9 +78,16 @@ def asked_by(raw_handle: str) -> Applicant | None:
 
 def redeem(raw_handle: str, code: str) -> Redeemed:
     """Take the code instead of the link, from the browser that asked. Must be the request's first write."""
+    asked = once.find_by_handle(PURPOSE, raw_handle)
+    if asked is None:
+        return Redeemed("")
+    counted = letter_limits.reserve_code(PURPOSE, asked.subject)
+    if counted.refused:
+        return Redeemed("", counted.retry_after_seconds)
     guess = once.spend_by_code(PURPOSE, raw_handle, code)
     if guess.found is None or not guess.found.data["opens"]:
         return Redeemed("", guess.retry_after_seconds)
+    limits.give_back(counted.keys)
     return Redeemed(once.make(PURPOSE, guess.found.subject, LIFE, guess.found.data))
 
 

@@ -58,6 +58,9 @@ RESERVED_CLAIMS = frozenset(
 )
 """What a user's free claims may not set: it has a field of its own or a meaning for the protocol."""
 _LONGEST_NAME = 200
+_LONGEST_KEY = 255
+"""Case-folding can make three characters of one; links are kept under the folded address."""
+_NO_ADDRESS = mark("This is not an e-mail address.")
 _TAKEN = mark("This address has an account already.")
 _BAD_NAME = mark("A name has at most %(count)s characters and no control characters.")
 SYSTEM = "system"
@@ -272,9 +275,12 @@ def checked_email(address: str) -> str:
     """Return the address as it is kept and written to; raise `RefusedInput` for none."""
     text = unicodedata.normalize("NFKC", address.strip())
     try:
-        return validate_email(text, check_deliverability=False, globally_deliverable=False).normalized
+        found = validate_email(text, check_deliverability=False, globally_deliverable=False).normalized
     except EmailNotValidError as cause:
-        raise RefusedInput(mark("This is not an e-mail address."), "email") from cause
+        raise RefusedInput(_NO_ADDRESS, "email") from cause
+    if len(email_key(found)) > _LONGEST_KEY:
+        raise RefusedInput(_NO_ADDRESS, "email")
+    return found
 
 
 def checked_name(name: str) -> str:

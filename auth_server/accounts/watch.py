@@ -14,7 +14,7 @@ from enum import StrEnum
 from auth_server import config
 from auth_server.accounts import browsers, sessions
 from auth_server.accounts.browsers import Known
-from auth_server.infra import clock, events, geo, origin
+from auth_server.infra import clock, events, geo, limits, origin
 from auth_server.infra.events import Event, record
 from auth_server.infra.geo import Place
 from auth_server.infra.origin import Origin
@@ -97,9 +97,16 @@ def recovery_code_used(user_id: str) -> None:
     _end_trust(user_id, "recovery_code")
 
 
-def throttled(user_id: str) -> None:
-    """Somebody tries too often; `user_id` is "" for an unknown account, which costs the same."""
-    _end_trust(user_id, "throttled")
+def throttled(event: Event, user_id: str, refused: limits.Reservation, reason: str) -> None:
+    """Somebody tries too often; `user_id` is "" for an unknown account, which costs the same.
+
+    Strangers can go on without limit, so a full bucket leaves one row in the audit, and beyond that lines in the log.
+    """
+    if limits.is_first(refused):
+        record(event, subject=user_id, reason=reason)
+        _end_trust(user_id, "throttled")
+    else:
+        record(Event.ERROR_SHOWN, reason=reason, error="rate_limited")
 
 
 def _end_trust(user_id: str, signal: str) -> None:

@@ -124,8 +124,11 @@ def set_user(
         raise click.UsageError("nothing to change")
     password = _password_from_stdin() if password_stdin else None
     user = find(who)
+    former = user.email_key
     verified = True if email is not None and verified is None else verified
     user_rows.change(user, email=email, name=name, verified=verified, claims=_claims(claims) if claims else None)
+    if user.email_key != former:
+        ending.address_set(user.id)
     groups_and_roles(user.id, group_names, role_names)
     if password is not None:
         _store_typed(user, password)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Integer, String, case, delete, literal, or_, select, update
@@ -34,10 +34,11 @@ _TABLE: Any = Bucket.__table__
 
 @dataclass(frozen=True)
 class Reservation:
-    """A counted try. `retry_after_seconds` is 0 when it may go on; otherwise the try must be refused."""
+    """A counted try. `retry_after_seconds` is 0 when it may go on; otherwise it must be refused: `full` names why."""
 
     keys: tuple[str, ...]
     retry_after_seconds: int = 0
+    full: str = ""
 
     @property
     def refused(self) -> bool:
@@ -62,9 +63,18 @@ def reserve_each(rates: Mapping[str, Rate]) -> Reservation:
                 connection.rollback()
                 resets_at = connection.execute(select(_TABLE.c.resets_at).where(_TABLE.c.key == key)).scalar()
                 left = (resets_at - now).total_seconds() if resets_at else 0
-                return Reservation((), max(1, int(left) + 1))
+                return Reservation((), max(1, int(left) + 1), key)
         connection.commit()
     return Reservation(tuple(ordered))
+
+
+def is_first(refused: Reservation) -> bool:
+    """Tell whether this try is the first that a full bucket refuses: whoever goes on trying gives no more to record.
+
+    Commits at once, as `reserve`.
+    """
+    window = timedelta(seconds=refused.retry_after_seconds)
+    return not reserve(("refused:" + refused.full,), Rate(1, window)).refused
 
 
 def give_back(keys: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ def setup_email(app: Flask) -> None:
     fresh, signed_in = guards.freshly_signed_in, guards.signed_in
     blueprint.add_url_rule(PATH, "overview", signed_in(overview))
     blueprint.add_url_rule(PATH, "decide", signed_in(decide), methods=["POST"])
-    blueprint.add_url_rule(CHANGE_PATH, "change", fresh(change), methods=["GET", "POST"])
+    blueprint.add_url_rule(CHANGE_PATH, "change", fresh(change, keep=("email",)), methods=["GET", "POST"])
     blueprint.add_url_rule(addresses.PROOF_PATH, "confirm", signed_in(confirm), methods=["GET", "POST"])
     blueprint.add_url_rule(addresses.UNDO_PATH, "undo", undo, methods=["GET", "POST"])
     app.register_blueprint(blueprint)
@@ -54,7 +54,7 @@ def decide() -> Response:
 
 def change() -> Response:
     """Write to the new address; nothing else changes until it is proved."""
-    user, typed = guards.the_person(), request.form.get("email", "")
+    user, typed = guards.the_person(), guards.typed("email")
 
     def show(errors: dict[str, str], status: int) -> Response:
         return Response(

@@ -55,21 +55,22 @@ def enrol() -> Response:
 def set_up_app() -> Response:
     """Begin, show, confirm: the app is asked for only after its first right code."""
     user, then = guards.the_person(), guards.safe_next(request.values.get("next", ""), PATH)
+    here = guards.the_session().id
     if not assurance.is_offered(user.id):
         raise PageError("not_found", 404, detail="MFA is off")
     if totp.since(user.id):
         return redirect(then, 303)  # type: ignore[return-value]
     decision = request.form.get("decision")
     if request.method == "POST" and decision == "begin":
-        totp.begin(user.id)
+        totp.begin(user.id, here)
         return redirect(f"{PATH}/app?{urlencode({'next': then})}", 303)  # type: ignore[return-value]
-    secret = totp.waiting_secret(user.id)
+    secret = totp.waiting_secret(user.id, here)
     if secret is None:
         return Response(render_template("account/app_intro.html", next=then, who_asks=_who_asks(user, then)))
     if decision != "confirm":
         return _app_form(user, secret, then, {})
     try:
-        codes = second_factor.turn_on(user.id, request.form.get("code", ""))
+        codes = second_factor.turn_on(user.id, here, request.form.get("code", ""))
     except RefusedInput as refusal:
         return _app_form(user, secret, then, {refusal.field: refusal.text(_)}, 422)
     step_up(user, (sign_in.AMR_CODE,))

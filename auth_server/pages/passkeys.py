@@ -27,10 +27,10 @@ PATH = factors.PATH + "/passkeys"
 def setup_passkeys(app: Flask) -> None:
     blueprint = Blueprint("passkeys", __name__, url_prefix=PATH)
     fresh, signed_in = guards.freshly_signed_in, guards.signed_in
-    blueprint.add_url_rule("/add", "add", fresh(add, on_the_way=True), methods=["GET", "POST"])
+    blueprint.add_url_rule("/add", "add", fresh(add, keep=("next",), on_the_way=True), methods=["GET", "POST"])
     blueprint.add_url_rule("/options", "options", fresh(options, on_the_way=True))
     blueprint.add_url_rule("/rename", "rename", signed_in(rename), methods=["GET", "POST"])
-    blueprint.add_url_rule("/remove", "remove", fresh(remove), methods=["GET", "POST"])
+    blueprint.add_url_rule("/remove", "remove", fresh(remove, keep=("id",)), methods=["GET", "POST"])
     app.register_blueprint(blueprint)
 
 

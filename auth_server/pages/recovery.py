@@ -18,7 +18,8 @@ from auth_server.web.i18n import gettext as _
 
 ACCOUNT_PATH = "/account/security/recovery"
 _PROVES_THE_MAILBOX = timedelta(hours=1)
-"""So long after the letter a link is as good as a reset link; later, a new letter is written."""
+"""So long after the letter a link is as good as a reset link, while the account has its address; later, or where it has
+another one, a new letter is written."""
 
 
 def setup_recovery(app: Flask) -> None:
@@ -42,11 +43,16 @@ def not_me() -> Response:
     if once.spend(notices.NOT_ME, token) is None:
         raise _over(notices.NOT_ME, token)
     ending.was_not_me(person.id)
-    if clock.now() - found.created_at > _PROVES_THE_MAILBOX:
+    if not _proves_the_mailbox(found, person):
         resetting.ask(person.email, browser_digest=browser.digest(), then="")
         return recover.to_code(person.email)
     raw_secret = resetting.make_here(person.id, browser_digest=browser.digest())
     return redirect(f"{resetting.PATH}?token={raw_secret}", 303)  # type: ignore[return-value]
+
+
+def _proves_the_mailbox(found: once.Found, person: users.Person) -> bool:
+    is_young = clock.now() - found.created_at <= _PROVES_THE_MAILBOX
+    return is_young and found.data.get("mailbox") == users.email_key(person.email)
 
 
 def account() -> Response:

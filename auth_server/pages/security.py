@@ -6,7 +6,7 @@ from flask import Blueprint, Flask, Response, redirect, render_template, request
 
 from auth_server import config
 from auth_server.access import assurance
-from auth_server.accounts import browsers, ceremony, passkeys, passwords, recovery_codes, sign_in, totp
+from auth_server.accounts import browsers, ceremony, passkeys, passwords, recovery_codes, sessions, sign_in, totp
 from auth_server.accounts.users import User
 from auth_server.errors import Busy, PageError, RefusedInput
 from auth_server.infra import events
@@ -79,6 +79,7 @@ def change_password() -> Response:
     if request.method != "POST":
         return _password_form(user, {})
     new_password = request.form.get("password", "")
+    former = passwords.changed_at(user.id)
     try:
         passwords.check_rules(new_password, context=(user.email, user.name))
         attempt = sign_in.by_password(
@@ -94,8 +95,12 @@ def change_password() -> Response:
         return _password_form(user, {"password": refusal.text(_)}, 422)
     except Busy as cause:
         return _password_form(user, {"form": busy_text()}, 503, cause.retry_after_seconds)
-    passwords.store_hash(user.id, stored)
-    ending.password_changed(user.id, guards.the_session().id)
+    here = guards.the_session().id
+    if not sessions.hold(here):  # somebody has signed this browser out during the hash
+        return guards.to_login(f"{PATH}/password")
+    if not passwords.replace_hash(user.id, stored, of=former):
+        return _wrong_password(user, 0)
+    ending.password_changed(user.id, here)
     return factors.back()
 
 

@@ -143,6 +143,7 @@ def _with_passkey(way: _Way, token: str, applicant: Applicant, name: str) -> Res
         new = ceremony.made(ceremony.read(request.form["credential"]), sign_up.future_id(token), browser.digest())
         if new is None:
             raise RefusedInput(mark("The passkey could not be taken. Nothing was changed; try again."), "form")
+        passkeys.check_new(new)
     except RefusedInput as refusal:
         return _finish_form(way, token, applicant, name, {refusal.field: refusal.text(_)}, 422)
 

@@ -82,6 +82,12 @@ def address_changed(user_id: str) -> None:
     _end_links(user_id, "address_changed")
 
 
+def address_set(user_id: str) -> None:
+    """An operator gave the account another address: no former mailbox has a say in it any more."""
+    _end_links(user_id)
+    once.revoke(addresses.UNDO, user_id)
+
+
 def address_restored(user_id: str) -> None:
     """The owner of the former address took a change back: whoever had made it is locked out of everything."""
     sign_out_everywhere(user_id, "email_change_undone")

@@ -151,6 +151,8 @@ LEFT_OUT: Mapping[str, str] = {
 }
 """The tables that are no part, each with the reason."""
 _ISSUED = "token.issued"
+_WITHHELD_OF_DATA = frozenset({"browser"})
+"""Which browser asked for a link: a digest, as those that are withheld elsewhere."""
 _NOTES = {"events": "without each access token by itself: app_access and app_access_renewals say who had access when"}
 
 
@@ -169,7 +171,10 @@ def _rows(part: Part, user_id: str) -> list[dict[str, Any]]:
     table = Base.metadata.tables[part.table]
     statement = select(*(table.c[name] for name in part.shown)).where(*_belongs(part, user_id))
     return [
-        {name: _plain(value) for name, value in row._mapping.items()}
+        {
+            name: _plain(_without_digests(value) if part.table == "one_time_secret" else value)
+            for name, value in row._mapping.items()
+        }
         for row in database.execute(statement.order_by(*(table.primary_key.columns)))
     ]
 
@@ -181,6 +186,12 @@ def _belongs(part: Part, user_id: str) -> tuple[ColumnElement[bool], ...]:
         return (table.c[part.owner].in_(select(family.c.id).where(family.c.user_id == user_id)),)
     its = table.c[part.owner] == user_id
     return (its, table.c.event != _ISSUED) if part.table == "audit_event" else (its,)
+
+
+def _without_digests(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {name: kept for name, kept in value.items() if name not in _WITHHELD_OF_DATA}
 
 
 def _plain(value: Any) -> Any:

@@ -74,7 +74,8 @@ def start(user: users.User, checked: str, *, actor_roles: Collection[str] = (rol
     wait = config.current().recovery_wait
     valid_from = clock.now() + wait
     kept = {"valid_from": valid_from.isoformat(), "expires_at": (valid_from + _LIFE).isoformat()}
-    raw_secret = once.make(ending.RECOVERY_LINK, user.id, wait + _LIFE, kept)
+    by = {"by": "administrator" if roles.ADMINISTRATOR in actor_roles else HELPDESK}
+    raw_secret = once.make(ending.RECOVERY_LINK, user.id, wait + _LIFE, kept | by)
     record(Event.RECOVERY_STARTED, subject=user.id, checked=how[:_LONGEST_CHECK], valid_from=kept["valid_from"])
     for address in addresses.all_of(user.id):
         stop = once.make(STOP_LINK, user.id, wait + _LIFE)
@@ -135,7 +136,7 @@ def use(raw_secret: str, recovery: Recovery, new_password: str) -> bool:
 
 def _recovery(found: once.Found | None) -> Recovery | None:
     person = users.find_person(found.subject) if found else None
-    if found is None or person is None or person.is_disabled:
+    if found is None or person is None or person.is_disabled or not _stands(found):
         return None
     moments = (datetime.fromisoformat(found.data[name]) for name in ("valid_from", "expires_at"))
     return Recovery(person, *moments)
@@ -151,7 +152,12 @@ def _tell(letter: str, person: users.Person, reached: list[str]) -> None:
     for address in reached:
         # the way to a new password is for the account's own mailbox, not for a former one
         is_own = address == person.email and not person.is_disabled
-        _send(letter, person, address, at=clock.now().isoformat(), url=notices.not_me_url(person.id) if is_own else "")
+        _send(letter, person, address, at=clock.now().isoformat(), url=notices.not_me_url(person) if is_own else "")
+
+
+def _stands(found: once.Found) -> bool:
+    """Tell whether whoever started it might still do so: the person may have become an administrator meanwhile."""
+    return found.data.get("by") != HELPDESK or may_start(found.subject, (HELPDESK,))
 
 
 def _send(letter: str, person: users.Person | users.User, address: str, **values: str) -> None:

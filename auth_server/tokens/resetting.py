@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from auth_server import config, database
-from auth_server.accounts import letters, notices, passwords, sign_in, users
+from auth_server.accounts import letter_limits, letters, notices, passwords, sign_in, users
 from auth_server.accounts.letters import Letter
 from auth_server.infra import crypto, language, limits, once
 from auth_server.infra.events import Event, record
@@ -23,8 +23,6 @@ PATH = "/recover/reset"
 LINK_LIFE = timedelta(minutes=30)
 _MAILS = {"often": Rate(1, timedelta(seconds=30)), "hour": Rate(5, timedelta(hours=1))}
 """Letters to one address, whoever asks."""
-_CODES_A_DAY = Rate(20, timedelta(days=1))
-"""Codes tried for one address, whoever asks: at this rate a guess takes more than a century on average."""
 _LETTER = "reset"
 
 
@@ -89,11 +87,9 @@ def ask(email: str, *, browser_digest: str, then: str) -> None:
 def by_code(email: str, presented: str, *, browser_digest: str) -> Tried:
     """Take the code of a letter, in the browser that asked for it alone. Must be the request's first write."""
     found = _asked_here(email, browser_digest)
-    if found is not None:
-        database.release()
-        of_the_day = limits.reserve(("recover:codes:" + crypto.digest(found.subject),), _CODES_A_DAY)
-        if of_the_day.refused:
-            return Tried("", of_the_day.retry_after_seconds)
+    counted = letter_limits.reserve_code(ending.RESET_LINK, found.subject) if found else limits.Reservation(())
+    if counted.refused:
+        return Tried("", counted.retry_after_seconds)
     nothing = crypto.digest(f"{browser_digest}:{users.email_key(email)}")  # a guess at nothing is counted as well
     guess = once.spend_by_code_of(ending.RESET_LINK, found.handle_digest if found else nothing, presented)
     person = _able(guess.found.subject) if guess.found else None
@@ -102,6 +98,7 @@ def by_code(email: str, presented: str, *, browser_digest: str) -> Tried:
             subject = _able(found.subject) if found else None
             record(Event.RESET_CODE_FAILED, subject=subject.id if subject else "", reason="wrong or late code")
         return Tried("", guess.retry_after_seconds)
+    limits.give_back(counted.keys)
     then = str(guess.found.data.get("next", ""))
     return Tried(make_here(person.id, browser_digest=browser_digest, then=then))
 

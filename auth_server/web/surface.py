@@ -16,7 +16,7 @@ FLOW_PAGES = (
 )
 """Pages inside a flow that may end at an app: their forms must be able to redirect there."""
 
-LINK_PAGES = ("/recover/", "/setup")
+LINK_PAGES = ("/recover/", "/setup", "/signup/finish", "/signup/invitation", "/account/email/confirm")
 """Pages whose address may hold a secret: no referrer may tell it."""
 
 

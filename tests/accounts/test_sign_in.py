@@ -96,7 +96,7 @@ def test_of_sixty_parallel_wrong_passwords_at_most_five_are_evaluated(
     assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers if answer.status_code != 401)
     assert owners == [303, 303, 303]
     assert len(evaluated) == statuses.count(401) + 3
-    assert len(asserts.events_of(app, "sign_in.throttled")) == statuses.count(429)
+    assert len(asserts.events_of(app, "sign_in.throttled")) == 1  # however many there were
 
 
 def test_of_sixty_parallel_from_one_address_at_most_five_are_evaluated(
@@ -257,13 +257,13 @@ def test_the_right_password_of_a_disabled_person_is_a_wrong_one(app: Flask, ada:
     assert stranger(app, "203.0.113.2").sign_in(email="ben@example.org").status_code == 303
 
 
-def test_a_throttled_try_is_audited_and_not_counted(app: Flask, ada: users.User, in_a_while: Travel) -> None:
+def test_throttled_tries_are_audited_once_and_not_counted(app: Flask, ada: users.User, in_a_while: Travel) -> None:
     """Hammering a closed door does not keep it closed: the window is not prolonged."""
     browser = stranger(app)
     fail(browser, 5)
     in_a_while(timedelta(minutes=14))
     assert fail(browser, 5) == [429] * 5
-    assert [row.subject for row in asserts.events_of(app, "sign_in.throttled")] == [ada.id] * 5
+    assert [row.subject for row in asserts.events_of(app, "sign_in.throttled")] == [ada.id]  # once a window
     in_a_while(timedelta(minutes=1, seconds=1))
     assert browser.sign_in().status_code == 303
 

@@ -93,6 +93,8 @@ def test_an_app_is_on_only_after_its_first_code(app: Flask, browser: Browser, ad
     asserts.is_page(wrong, "account-app", 422)
     browser.sign_out()
     assert browser.sign_in().headers["Location"] == "/account"
+    phone = authenticator.begin(browser)  # another sign-in begins anew
+    page = browser.get(f"{SECURITY}/app")
     codes = authenticator.codes_on(browser.submit(page, f"{SECURITY}/app", decision="confirm", code=phone.code()))
     assert len(set(codes)) == 10
     assert asserts.events_of(app, "mfa.turned_on")[0].subject == ada.id
