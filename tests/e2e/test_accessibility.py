@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page
@@ -13,8 +15,18 @@ from tests.e2e.looking import IMAGES, examine, violations
 from tests.e2e.test_stories import authorization_url
 from tests.e2e.walks import WALKS, Walk, the_beginning
 from tests.support.authenticator import Authenticator
+from tests.support.live import ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sqlite_only]
+
+
+def test_every_page_is_on_a_walk() -> None:
+    """A template whose `data-page` no walk looks at was forgotten there."""
+    templates = (path.read_text(encoding="utf-8") for path in (ROOT / "templates").rglob("*.html"))
+    pages = {name for text in templates for name in re.findall(r'set page = "([a-z-]+)"', text)}
+    walks = (path.read_text(encoding="utf-8") for path in (Path(__file__).parent / "walks").glob("*.py"))
+    assert len(pages) > 30
+    assert pages - {name for text in walks for name in re.findall(r'"([a-z-]+)"', text)} == set()
 
 
 @pytest.mark.parametrize("walk", WALKS, ids=lambda walk: walk.__name__)

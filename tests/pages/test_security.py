@@ -52,11 +52,11 @@ def test_the_password_is_changed_with_the_password(app: Flask, browser: Browser,
     ("fields", "status", "words"),
     [
         ({"current": "wrong", "password": NEW_PASSWORD}, 401, "This is not your current password."),
-        ({"current": PASSWORD, "password": "short"}, 422, "use at least 15 characters"),
+        ({"current": PASSWORD, "password": "short"}, 422, "Use at least 15 characters"),
         ({"current": PASSWORD, "password": "ada@example.org"}, 422, "too easy to guess"),
         ({"current": PASSWORD, "password": "Password123456!"}, 422, "little more than a common password"),
         ({"current": PASSWORD, "password": "Lovelace-1815-12"}, 422, "little more than your name"),
-        ({}, 422, "use at least 15 characters"),
+        ({}, 422, "Use at least 15 characters"),
     ],
 )
 def test_a_refused_change_changes_nothing(browser: Browser, fields: dict[str, str], status: int, words: str) -> None:

@@ -7,7 +7,7 @@ from playwright.sync_api import Page
 from tests.e2e.conftest import Site
 from tests.e2e.device import Device, without_autofill
 from tests.e2e.test_stories import authorization_url
-from tests.e2e.walks.steps import Look, arrive, ask_for_passkey, press, sign_in, without_password
+from tests.e2e.walks.steps import Look, arrive, ask_for_passkey, press, sign_in, without_our_script, without_password
 from tests.support.authenticator import Authenticator
 
 
@@ -21,8 +21,10 @@ def the_flow(site: Site, page: Page, email: str, look: Look) -> None:
     look(page, "login", wrong=True)
     sign_in(page, email)
     look(page, "consent")
-    page.goto(authorization_url(site, prompt="consent"))
+    page.goto(authorization_url(site, prompt="consent", response_mode="form_post"))
     look(page, "consent")
+    without_our_script(page, lambda: page.locator("main button[value=allow]").click())
+    look(page, "form-post")
     page.goto(authorization_url(site, prompt="select_account"))
     look(page, "login")
     page.goto(authorization_url(site, client_id="unknown"))

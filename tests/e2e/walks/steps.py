@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -57,6 +58,14 @@ def ask_for_passkey(page: Page) -> None:
     """Press the button where nothing comes of it, and wait for what the page says then."""
     page.locator("#passkey").click()
     expect(page.locator("[data-passkey] [role=status]")).to_have_text(re.compile(r"\w"))
+
+
+def without_our_script(page: Page, act: Callable[[], None]) -> None:
+    """Go on to a page whose script would leave it at once."""
+    page.route("**/script*.js*", lambda route: route.fulfill(body="", content_type="text/javascript"))
+    act()
+    page.wait_for_load_state()
+    page.unroute_all()
 
 
 def set_up_app(site: Site, page: Page) -> Authenticator:
