@@ -17,7 +17,7 @@ from tests.e2e.walks import WALKS, Walk, the_beginning
 from tests.support.authenticator import Authenticator
 from tests.support.live import ROOT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.sqlite_only]
+pytestmark = [pytest.mark.e2e, pytest.mark.sqlite_only, pytest.mark.timeout(600)]
 
 
 def test_every_page_is_on_a_walk() -> None:
