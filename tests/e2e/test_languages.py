@@ -21,12 +21,13 @@ NAMES = ("Acme Notes", "Ada Lovelace", "JavaScript", "Chrome", "Linux")
 
 LEFT_TO_RIGHT = ", ".join(f"main {kind}:visible" for kind in ("input[type=email]", "input[name=code]", "code", "pre"))
 """What never turns around."""
-UNTRANSLATED = r"""(names) => {
-  const kept = "bdi, code, pre, time, script, style, .avatar, .languages button, body [dir=ltr], details dl";
+UNTRANSLATED = r"""(given) => {
+  const names = "select[name=zoneinfo] option:not([value='']), select[name=locale] option:not([value=''])";
+  const kept = `bdi, code, pre, time, script, style, .avatar, .languages button, body [dir=ltr], details dl, ${names}`;
   const moment = /\d{4}-\S+-\d\d \d\d:\d\d:\d\d UTC/g;
   const bare = (text) => {
     text = text.replace(moment, "");
-    for (const name of names) text = text.replaceAll(name, "");
+    for (const name of given) text = text.replaceAll(name, "");
     return /[A-Za-z]{2,}/.test(text);
   };
   const found = [];
