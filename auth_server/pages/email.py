@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flask import Blueprint, Flask, Response, redirect, render_template, request
+from markupsafe import Markup, escape
 
 from auth_server.accounts import addresses, users
 from auth_server.errors import PageError, RefusedInput
@@ -127,9 +128,15 @@ def _over(purpose: str, token: str) -> PageError:
 def _foreign(user: users.User) -> PageError:
     text = _("It belongs to another account than %(email)s, which is signed in here. Sign out, then open it again.")
     return PageError(
-        "flow_expired", heading=_("This link is for another account"), text=text % {"email": user.email},
+        "flow_expired", heading=_("This link is for another account"),
+        text=escape(text) % {"email": _isolated(user.email)},
         restart_url="/logout", restart_label=_("Sign out"), detail="the link of another account",
     )  # fmt: skip
+
+
+def _isolated(address: str) -> Markup:
+    """Keep an address in one piece where the text around it runs from right to left."""
+    return Markup("<bdi>{}</bdi>").format(address)
 
 
 def _page(user: users.User, raw_handle: str, errors: dict[str, str], status: int) -> Response:
@@ -150,7 +157,7 @@ def _confirm_page(user: users.User, token: str, address: str) -> Response:
     text = render_template(
         "account/confirm.html",
         heading=_("Confirm this address?") if is_own else _("Make this the address of your account?"),
-        text=address,
+        text=_isolated(address),
         consequences=[] if is_own else [
             _("From now on you sign in with it."),
             _("Your former address is told, and can take the change back for 30 days."),

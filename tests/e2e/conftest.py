@@ -7,15 +7,23 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from click.testing import CliRunner
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from sqlalchemy import Connection, create_engine, select, update
 
+from auth_server import database
+from auth_server.cli.root import root as program
+from tests.conftest import CACHES
+from tests.e2e.looking import marker as marker
 from tests.support import live
 
 CHROMIUM = shutil.which("chromium")
@@ -82,16 +90,54 @@ class Site:
     settings: dict[str, Any]
     app: App
     client: dict[str, Any] = field(default_factory=dict)
-    root: Path = live.ROOT
 
     @property
     def issuer(self) -> str:
         return f"http://localhost:{self.server.port}"
 
     def command(self, *words: str, given: str = "") -> str:
-        done = live.command(list(words), self.settings, given, self.root)
-        assert done.returncode == 0, done.stderr
+        """Run a command on the server's database, in this process: one of its own would take longer than most tests."""
+        inherited: dict[str, str | None] = {name: None for name in os.environ if name.startswith("AUTH_SERVER_")}
+        own = {f"AUTH_SERVER_{name.upper()}": str(value) for name, value in self.settings.items()}
+        for cache in CACHES:
+            cache.forget()  # of another server, maybe
+        before = database._engine
+        done = CliRunner(env={**inherited, **own}).invoke(program, list(words), input=given)
+        database._engine = before  # each command makes an application of its own
+        assert done.exit_code == 0, (done.stderr, done.exception)
         return done.stdout
+
+    def person(self, email: str, *words: str, password: str = PASSWORD) -> str:
+        """Make somebody who signs in with a password; return the address."""
+        self.command("users", "create", email, *words, "--password-stdin", given=password + "\n")
+        return email
+
+    def let_time_pass(self, model: Any, by: timedelta, **of: str) -> None:
+        """Let rows be older, as if so much time had passed: every moment in them moves back."""
+        table, (key,) = model.__table__, model.__table__.primary_key
+        with self.database() as connection:
+            for row in connection.execute(select(table).filter_by(**of)).mappings().all():
+                older = {name: _earlier(value, by) for name, value in row.items()}
+                connection.execute(update(table).where(key == row[key.name]).values(older))
+
+    @contextmanager
+    def database(self) -> Iterator[Connection]:
+        """Open the server's database, for what only time or chance would bring about."""
+        engine = create_engine(f"sqlite:///{Path(self.settings['instance_path']) / 'auth-server.db'}")
+        with engine.begin() as connection:
+            yield connection
+        engine.dispose()
+
+
+def _earlier(value: Any, by: timedelta) -> Any:
+    if isinstance(value, dict):
+        return {name: _earlier(inner, by) for name, inner in value.items()}
+    if isinstance(value, datetime):
+        return value - by
+    try:
+        return (datetime.fromisoformat(value) - by).isoformat() if isinstance(value, str) and "T" in value else value
+    except ValueError:
+        return value
 
 
 @pytest.fixture(scope="session")
@@ -122,15 +168,14 @@ def make_site(folder: Path, app: App, root: Path = live.ROOT) -> Site:
         "create_rate_limit": "off",
     }
     server._settings = settings
-    return Site(server, settings, app, root=root)
+    return Site(server, settings, app)
 
 
 def furnish(site: Site) -> None:
     """Start it, with an administrator and an app; many tests share its address, so slips are not counted there."""
     site.settings["login_rate_limit"] = "off"
     site.server.start()
-    words = ("users", "create", EMAIL, "--name", NAME, "--role", "administrator", "--password-stdin")
-    site.command(*words, given=PASSWORD + "\n")
+    site.person(EMAIL, "--name", NAME, "--role", "administrator")
     uri = site.app.address + "/callback"
     site.client = json.loads(site.command("clients", "create", "--name", "Acme Notes", "--redirect-uri", uri, "--json"))
 
@@ -153,10 +198,11 @@ def site(tmp_path_factory: pytest.TempPathFactory, app_of_others: App) -> Iterat
     site.server.stop()
 
 
-@pytest.fixture
-def own_site(tmp_path: Path, app_of_others: App) -> Iterator[Site]:
-    """Return such a server for one test that needs it as it was furnished, or changes it."""
-    site = make_site(tmp_path, app_of_others)
+@pytest.fixture(scope="session")
+def open_site(tmp_path_factory: pytest.TempPathFactory, app_of_others: App) -> Iterator[Site]:
+    """Return such a server where everybody may open an account."""
+    site = make_site(tmp_path_factory.mktemp("open-site"), app_of_others)
+    site.settings["signup"] = "open"
     furnish(site)
     yield site
     site.server.stop()
@@ -187,11 +233,6 @@ def open_browser(chromium: Browser) -> Iterator[Callable[..., BrowserContext]]:
 @pytest.fixture
 def page(open_browser: Callable[..., BrowserContext]) -> Page:
     return open_browser().new_page()
-
-
-def marker(page: Page) -> str:
-    """Return the page's `data-page`."""
-    return page.locator("main").get_attribute("data-page") or ""
 
 
 def sign_in(page: Page, email: str = EMAIL, password: str = PASSWORD) -> None:

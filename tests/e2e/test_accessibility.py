@@ -1,188 +1,64 @@
-"""axe-core finds nothing on any page, in light and dark, narrow and wide; and the pictures of the README."""
+"""axe-core finds nothing on any page in any state, light and dark, narrow and wide; and the pictures of the README."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import re
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import Page
 
-from tests.e2e.conftest import EMAIL, PASSWORD, Site, marker, sign_in
+from tests.e2e.conftest import Site, sign_in
+from tests.e2e.looking import IMAGES, examine, violations
 from tests.e2e.test_stories import authorization_url
+from tests.e2e.walks import WALKS, Walk, the_beginning
 from tests.support.authenticator import Authenticator
+from tests.support.live import ROOT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.sqlite_only]
-IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-_kept: set[tuple[str, str]] = set()
-LOOKS = [(scheme, width) for scheme in ("light", "dark") for width in (320, 1280)]
+pytestmark = [pytest.mark.e2e, pytest.mark.sqlite_only, pytest.mark.timeout(600)]
 
 
-def examine(page: Page, expected: str) -> None:
-    """The page is the expected one, has no violation, and does not scroll sideways (X-2, X-3)."""
-    assert marker(page) == expected
-    results = Axe().run(page, options={"runOnly": RULES, "resultTypes": ["violations"]})
-    assert results.violations_count == 0, results.generate_report()
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    keep_picture(page, expected)
+def test_every_page_is_on_a_walk() -> None:
+    """A template whose `data-page` no walk looks at was forgotten there."""
+    templates = (path.read_text(encoding="utf-8") for path in (ROOT / "templates").rglob("*.html"))
+    pages = {name for text in templates for name in re.findall(r'set page = "([a-z-]+)"', text)}
+    walks = (path.read_text(encoding="utf-8") for path in (Path(__file__).parent / "walks").glob("*.py"))
+    assert len(pages) > 30
+    assert pages - {name for text in walks for name in re.findall(r'"([a-z-]+)"', text)} == set()
 
 
-def keep_picture(page: Page, name: str) -> None:
-    """Keep a light, wide and a dark, narrow picture of each page for the docs, when AUTH_TEST_SCREENSHOTS=1 asks."""
-    dark = page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
-    width = page.evaluate("window.innerWidth")
-    look = f"{'dark' if dark else 'light'}-{width}"
-    if (
-        os.environ.get("AUTH_TEST_SCREENSHOTS") != "1"
-        or look not in ("light-1280", "dark-320")
-        or (name, look) in _kept
-    ):
-        return
-    _kept.add((name, look))
-    folder = IMAGES / "pages"
-    folder.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=folder / f"{name}-{look}.png", full_page=True)
+@pytest.mark.parametrize("walk", WALKS, ids=lambda walk: walk.__name__)
+def test_pages_are_accessible(open_site: Site, page: Page, walk: Walk) -> None:
+    """Each state of each page (X-2, X-3)."""
+    walk(open_site, page, open_site.person(f"ltr-{walk.__name__}@example.org", "--name", "Ada Lovelace"), examine)
 
 
-def looked_at(open_browser: Callable[..., BrowserContext], scheme: str, width: int) -> Page:
-    return open_browser(color_scheme=scheme, viewport={"width": width, "height": 800}).new_page()
+def test_pages_of_a_new_server_are_accessible(new_site: Site, page: Page) -> None:
+    """The same before anybody is there, and with its first administrator alone (X-2, X-3)."""
+    the_beginning(new_site, page, "first@example.org", examine)
 
 
-@pytest.mark.parametrize(("scheme", "width"), LOOKS)
-def test_pages_before_anybody_is_there(
-    new_site: Site, open_browser: Callable[..., BrowserContext], scheme: str, width: int
-) -> None:
-    """The set-up: without its link, with it, and with a mistake."""
-    page = looked_at(open_browser, scheme, width)
-    page.goto(new_site.issuer + "/")
-    examine(page, "setup")
-    page.goto(new_site.command("setup-link").strip())
-    examine(page, "setup")
-    page.locator("main form button[type=submit]").last.click()
-    assert page.title().startswith("Error: ")
-    examine(page, "setup")
+def test_what_is_not_accessible_is_noticed(site: Site, page: Page) -> None:
+    """The look above finds a field without a label, and letters that only one of light and dark makes hard to read."""
+    page.goto(site.issuer + "/login")
+    assert violations(page).violations_count == 0
+    page.evaluate("document.querySelector('main label').remove()")
+    page.evaluate("document.querySelector('main h1').style.color = '#333'")
+    assert [found["id"] for found in violations(page).response["violations"]] == ["label"]
+    page.emulate_media(color_scheme="dark")
+    assert [found["id"] for found in violations(page).response["violations"]] == ["color-contrast", "label"]
 
 
-@pytest.mark.parametrize(("scheme", "width"), LOOKS)
-def test_pages_of_the_flow(site: Site, open_browser: Callable[..., BrowserContext], scheme: str, width: int) -> None:
-    """Login with and without an error, consent for little and for much, errors, recovery, signing out."""
-    page = looked_at(open_browser, scheme, width)
-    page.goto(authorization_url(site, prompt="consent", scope="openid"))
-    examine(page, "login")
-    sign_in(page, f"nobody-{scheme}-{width}@example.org", "wrong")
-    assert page.get_by_role("alert").is_visible()
-    examine(page, "login")
-    sign_in(page)
-    examine(page, "consent")
-    page.goto(authorization_url(site, prompt="consent"))
-    examine(page, "consent")
-    page.goto(authorization_url(site, client_id="unknown"))
-    examine(page, "error")
-    page.goto(site.issuer + "/nowhere")
-    examine(page, "error")
-    page.goto(site.issuer + "/recover")
-    examine(page, "recover")
-    page.goto(site.command("users", "reset-link", EMAIL).strip())
-    examine(page, "reset")
-    for path, expected in (("", "account"), ("/sessions", "account-sessions"), ("/apps", "account-apps")):
-        page.goto(site.issuer + "/account" + path)
-        examine(page, expected)
-    page.goto(site.issuer + "/logout")
-    examine(page, "logout")
-    page.get_by_role("button", name="Sign out").click()
-    examine(page, "signed-out")
-
-
-@pytest.mark.parametrize(("scheme", "width"), LOOKS)
-def test_the_page_for_too_many_tries(
-    new_site: Site, open_browser: Callable[..., BrowserContext], scheme: str, width: int
-) -> None:
-    """It says how long to wait, and is as accessible as the others."""
-    new_site.command("users", "create", EMAIL, "--role", "administrator")
-    page = looked_at(open_browser, scheme, width)
-    page.goto(new_site.issuer + "/login")
-    for _ in range(6):
-        sign_in(page, EMAIL, "wrong")
-    assert "Wait" in page.get_by_role("alert").inner_text()
-    examine(page, "login")
-
-
-@pytest.mark.parametrize(("scheme", "width"), LOOKS)
-def test_pages_of_the_second_factor(
-    site: Site, open_browser: Callable[..., BrowserContext], scheme: str, width: int
-) -> None:
-    """Security, a new app, its codes, the step of the sign-in with its mistakes, and the removal."""
-    email = f"two-{scheme}-{width}@example.org"
-    site.command("users", "create", email, "--password-stdin", given=PASSWORD + "\n")
-    page, security = looked_at(open_browser, scheme, width), site.issuer + "/account/security"
-    page.goto(security)
-    sign_in(page, email, PASSWORD)
-    examine(page, "account-security")
-    page.get_by_role("link", name="Change password").click()
-    page.get_by_role("button", name="Change password").click()
-    examine(page, "account-password")
-    page.goto(security + "/app")
-    examine(page, "account-app")
-    page.goto(security)
-    page.get_by_role("button", name="Set up an authenticator app").click()
-    examine(page, "account-app")
-    phone = Authenticator(page.locator("#key").inner_text())
-    page.get_by_role("textbox", name="Code").fill(phone.code())
-    page.get_by_role("button", name="Switch on").click()
-    examine(page, "account-codes")
-    page.evaluate("document.querySelector('main form').noValidate = true")
-    page.get_by_role("button", name="Done").click()
-    assert page.title().startswith("Error: ")
-    examine(page, "account-codes")
-    page.get_by_label("I have saved them").check()
-    page.get_by_role("button", name="Done").click()
-    examine(page, "account-security")
-    page.get_by_role("link", name="Remove").click()
-    examine(page, "account-confirm")
-    page.goto(site.issuer + "/login?fresh=1&next=/account/security")
-    examine(page, "login")
-    sign_in(page, email, PASSWORD)
-    examine(page, "mfa")
-    for _try in range(2):
-        page.get_by_role("textbox", name="Code").fill("000000")
-        page.get_by_role("button", name="Continue").click()
-    assert "clock" in page.get_by_role("alert").inner_text()
-    examine(page, "mfa")
-    page.get_by_role("link", name="Use a recovery code").click()
-    examine(page, "mfa")
-    page.get_by_role("link", name="Use the authenticator app").click()
-    page.get_by_role("textbox", name="Code").fill(phone.code(1))
-    page.get_by_label("Trust this browser").check()
-    page.get_by_role("button", name="Continue").click()
-    examine(page, "account-security")
-    assert page.get_by_role("heading", name="Trusted browsers").is_visible()
-    page.get_by_role("link", name="See the events").click()
-    examine(page, "account-events")
-    page.get_by_role("button", name="This wasn't me").click()
-    examine(page, "account-confirm")
-    page.get_by_role("button", name="Sign out everywhere").click()
-    examine(page, "done")
-    page.get_by_role("link", name="Sign in and change the password").click()
-    examine(page, "login")
-
-
-@pytest.mark.parametrize(("scheme", "width"), LOOKS)
-def test_pages_on_the_way_to_a_stronger_sign_in(
-    site: Site, open_browser: Callable[..., BrowserContext], scheme: str, width: int
-) -> None:
+def test_pages_on_the_way_to_a_stronger_sign_in(site: Site, page: Page) -> None:
     """The countdown of an administrator; then an app demands two factors, and one code leads there and back."""
-    email = f"chief-{scheme}-{width}@example.org"
-    site.command("users", "create", email, "--role", "administrator", "--password-stdin", given=PASSWORD + "\n")
+    email = site.person("chief@example.org", "--role", "administrator")
     words = ("clients", "create", "--metadata", "-", "--json")
     metadata = {"redirect_uris": [site.app.address + "/callback"], "minimum_acr": "aal2", "first_party": True}
     demanding = json.loads(site.command(*words, given=json.dumps(metadata)))
-    page = looked_at(open_browser, scheme, width)
     page.goto(site.issuer + "/account")
-    sign_in(page, email, PASSWORD)
+    sign_in(page, email)
     assert page.get_by_text("You have 7 days left.").is_visible()
     examine(page, "account")
     page.goto(authorization_url(site, client_id=demanding["client_id"]))
@@ -199,9 +75,9 @@ def test_pages_on_the_way_to_a_stronger_sign_in(
     assert page.get_by_text("Administrators need a second factor").count() == 0
 
 
-def test_pictures_of_login_and_consent(site: Site, open_browser: Callable[..., BrowserContext]) -> None:
+def test_pictures_of_login_and_consent(site: Site, page: Page) -> None:
     """The README's pictures are made from the pages themselves, when AUTH_TEST_SCREENSHOTS=1 asks for new ones."""
-    page = looked_at(open_browser, "light", 1280)
+    page.set_viewport_size({"width": 1280, "height": 800})
     page.goto(authorization_url(site, prompt="consent", scope="openid profile email"))
     pictures = {"login": page.screenshot(clip=_clip(page))}
     sign_in(page)

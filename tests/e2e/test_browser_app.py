@@ -14,7 +14,7 @@ from werkzeug.serving import make_server
 
 from examples.browser_app import create_browser_app
 from examples.orders_api import AUDIENCE, create_api
-from tests.e2e.conftest import NAME, Site, sign_in
+from tests.e2e.conftest import EMAIL, NAME, Site, sign_in
 from tests.support.live import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sqlite_only]
@@ -37,8 +37,7 @@ def serving(app: Flask, port: int) -> Iterator[str]:
 @pytest.fixture
 def browser_app(new_site: Site) -> Iterator[str]:
     """Return the address of the app; its API stands behind it."""
-    words = ("--role", "administrator", "--password-stdin")
-    new_site.command("users", "create", "ada@example.org", "--name", NAME, *words, given="correct horse battery staple")
+    new_site.person(EMAIL, "--name", NAME, "--role", "administrator")
     scopes = ("--scope", "orders:read=See your orders", "--scope", "orders:write=Change your orders")
     api = json.loads(new_site.command("apis", "create", AUDIENCE, *scopes, "--json"))
     port = free_port()

@@ -1,34 +1,33 @@
-"""Every page from right to left, and in a made-up language that shows what is clipped or not translated.
-
-A new page is added to one of the walks below; each `look` is one state of one page.
-"""
+"""Every page from right to left, and in a made-up language that shows what is clipped or not translated."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, Page
 
-from tests.e2e.conftest import EMAIL, PASSWORD, App, Site, furnish, make_site, marker
-from tests.e2e.test_accessibility import LOOKS, examine
+from tests.e2e.conftest import EMAIL, App, Site, furnish, make_site
+from tests.e2e.looking import CLIPPED, examine, marker
 from tests.e2e.test_stories import authorization_url
+from tests.e2e.walks import WALKS, Walk, the_beginning
+from tests.e2e.walks.steps import sign_in
 from tests.support import pseudo
-from tests.support.authenticator import Authenticator
 
-pytestmark = [pytest.mark.e2e, pytest.mark.sqlite_only]
-Look = Callable[[Page, str], None]
-Walk = Callable[[Site, Page, str, Look], None]
-NAMES = ("Acme Notes", "Ada Lovelace", EMAIL, "JavaScript")
+pytestmark = [pytest.mark.e2e, pytest.mark.sqlite_only, pytest.mark.timeout(600)]
+NAMES = ("Acme Notes", "Ada Lovelace", "JavaScript", "Chrome", "Linux")
 """What stays as it is in every language, where it stands within a text that is not marked as a name."""
 
 LEFT_TO_RIGHT = ", ".join(f"main {kind}:visible" for kind in ("input[type=email]", "input[name=code]", "code", "pre"))
 """What never turns around."""
-UNTRANSLATED = """(names) => {
-  const kept = "bdi, code, pre, time, script, style, .avatar, .languages button, body [dir=ltr], details dl";
+UNTRANSLATED = r"""(given) => {
+  const names = "select[name=zoneinfo] option:not([value='']), select[name=locale] option:not([value=''])";
+  const kept = `bdi, code, pre, time, script, style, .avatar, .languages button, body [dir=ltr], details dl, ${names}`;
+  const moment = /\d{4}-\S+-\d\d \d\d:\d\d:\d\d UTC/g;
   const bare = (text) => {
-    for (const name of names) text = text.replaceAll(name, "");
+    text = text.replace(moment, "");
+    for (const name of given) text = text.replaceAll(name, "");
     return /[A-Za-z]{2,}/.test(text);
   };
   const found = [];
@@ -47,185 +46,71 @@ UNTRANSLATED = """(names) => {
   if (bare(title)) found.push(`title: ${title}`);
   return found;
 }"""
-"""Returns the visible and spoken texts with unaccented letters."""
-
-CLIPPED = """() => {
-  const found = [];
-  for (const element of document.querySelectorAll("body *")) {
-    const style = getComputedStyle(element);
-    if (element.closest(".visually-hidden, .skip, svg, input") || !element.checkVisibility()) continue;
-    const box = element.getBoundingClientRect();
-    const cut = element.clientWidth && element.scrollWidth > element.clientWidth + 1;
-    const scrolls = ["auto", "scroll"].includes(style.overflowX) || style.textOverflow === "ellipsis";
-    const outside = (box.right > innerWidth + 1 || box.left < -1) && !element.closest(".table-wrap, pre");
-    if ((cut && style.display !== "inline" && !scrolls) || outside) {
-      found.push(`${element.tagName}.${element.className}: ${element.textContent.trim().slice(0, 60)}`);
-    }
-  }
-  return found;
-}"""
-"""Returns the elements whose content does not fit into them, or that stick out of the window."""
+"""Returns the visible and spoken texts with unaccented letters; a moment comes from the library of dates."""
 
 
-def the_flow(site: Site, page: Page, email: str, look: Look) -> None:
-    """Login, its mistake, consent for much and for little, the account that goes on, errors."""
-    page.goto(authorization_url(site, prompt="consent"))
-    look(page, "login")
-    sign_in(page, email, "wrong")
-    look(page, "login")
-    sign_in(page, email)
-    look(page, "consent")
-    page.goto(authorization_url(site, prompt="select_account"))
-    look(page, "login")
-    page.goto(authorization_url(site, client_id="unknown"))
-    look(page, "error")
-    page.goto(authorization_url(site, redirect_uri="https://elsewhere.example/"))
-    page.locator("main details summary").click()
-    look(page, "error")
-    page.goto(site.issuer + "/oauth/authorize?flow=gone")
-    look(page, "error")
-    page.goto(site.issuer + "/nowhere")
-    look(page, "error")
+def looks_right_to_left(page: Page, expected: str, *, wrong: bool = False) -> None:
+    assert page.locator("html").get_attribute("dir") == "rtl"
+    assert page.evaluate("getComputedStyle(document.querySelector('main')).direction") == "rtl"
+    for field in page.locator(LEFT_TO_RIGHT).all():
+        assert field.evaluate("element => getComputedStyle(element).direction") == "ltr"
+    examine(page, expected, wrong=wrong)
 
 
-def the_account(site: Site, page: Page, email: str, look: Look) -> None:
-    """The account's pages, the way back in, signing out."""
-    page.goto(site.issuer + "/login")
-    sign_in(page, email)
-    for path, expected in (("", "account"), ("/sessions", "account-sessions"), ("/apps", "account-apps")):
-        page.goto(site.issuer + "/account" + path)
-        look(page, expected)
-    page.locator("header summary").click()
-    look(page, "account-apps")
-    page.goto(site.issuer + "/account/security/password")
-    look(page, "account-password")
-    press(page)
-    look(page, "account-password")
-    page.goto(site.issuer + "/account/security/events")
-    look(page, "account-events")
-    press(page)
-    look(page, "account-confirm")
-    page.goto(site.issuer + "/logout")
-    look(page, "logout")
-    page.locator("main button[value=logout]").click()
-    look(page, "signed-out")
-    page.goto(site.issuer + "/recover")
-    look(page, "recover")
-    page.goto(site.command("users", "reset-link", email).strip())
-    look(page, "reset")
-    page.locator("main [name=password]").fill("short")
-    press(page)
-    look(page, "reset")
-    page.locator("main [name=password]").fill("another long password of hers")
-    press(page)
-    look(page, "done")
-
-
-def the_second_factor(site: Site, page: Page, email: str, look: Look) -> None:
-    """The authenticator app, its codes, the step of the sign-in, the end."""
-    security = site.issuer + "/account/security"
-    page.goto(security)
-    sign_in(page, email)
-    look(page, "account-security")
-    page.goto(security + "/app")
-    look(page, "account-app")
-    press(page)
-    page.locator("main [name=code]").fill("000000")
-    press(page)
-    look(page, "account-app")
-    phone = Authenticator(page.locator("#key").inner_text())
-    page.locator("main [name=code]").fill(phone.code())
-    press(page)
-    look(page, "account-codes")
-    page.goto(site.issuer + "/login?fresh=1&next=/account/security")
-    look(page, "login")
-    sign_in(page, email)
-    look(page, "mfa")
-    page.locator("main [name=code]").fill("000000")
-    press(page)
-    look(page, "mfa")
-    page.locator("main .links a").first.click()
-    look(page, "mfa")
-    page.locator("main .links a").first.click()
-    page.locator("main [name=code]").fill(phone.code(1))
-    page.locator("main [name=trust_device]").check()
-    press(page)
-    look(page, "account-security")
-    page.goto(security + "/app/remove")
-    look(page, "account-confirm")
-    page.goto(security + "/codes")
-    look(page, "account-confirm")
-
-
-WALKS: list[Walk] = [the_flow, the_account, the_second_factor]
-
-
-def sign_in(page: Page, email: str, password: str = PASSWORD) -> None:
-    """Fill in the login form, whatever its language."""
-    page.locator("main input[name=email]").last.fill(email)
-    page.locator("main [name=password]").fill(password)
-    press(page)
-
-
-def press(page: Page) -> None:
-    """Press the last button of the page's form."""
-    page.locator("main form button[type=submit]").last.click()
-
-
-def a_person(site: Site, words: str) -> str:
-    email = f"{words}@example.org"
-    site.command("users", "create", email, "--name", "Ada Lovelace", "--password-stdin", given=PASSWORD + "\n")
-    return email
+def looks_made_up(page: Page, expected: str, *, wrong: bool = False) -> None:
+    assert page.locator("html").get_attribute("lang") == pseudo.TAG
+    assert page.evaluate(UNTRANSLATED, list(NAMES)) == []
+    examine(page, expected, wrong=wrong, schemes=("light",))
 
 
 @pytest.fixture(scope="module")
-def accented_site(tmp_path_factory: pytest.TempPathFactory, app_of_others: App) -> Iterator[Site]:
-    """Return a server that speaks the made-up language too."""
-    folder = tmp_path_factory.mktemp("accented")
-    site = make_site(folder, app_of_others, pseudo.program(folder / "program"))
+def accented(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return where a program stands that speaks the made-up language too."""
+    return pseudo.program(tmp_path_factory.mktemp("accented") / "program")
+
+
+@pytest.fixture(scope="module")
+def accented_site(accented: Path, tmp_path_factory: pytest.TempPathFactory, app_of_others: App) -> Iterator[Site]:
+    """Return a server of that program, where everybody may open an account."""
+    site = make_site(tmp_path_factory.mktemp("accented-site"), app_of_others, accented)
+    site.settings["signup"] = "open"
     furnish(site)
     yield site
     site.server.stop()
 
 
-@pytest.mark.parametrize(("scheme", "width"), LOOKS)
 @pytest.mark.parametrize("walk", WALKS, ids=lambda walk: walk.__name__)
-def test_pages_run_from_right_to_left(
-    site: Site, open_browser: Callable[..., BrowserContext], walk: Walk, scheme: str, width: int
-) -> None:
-    """In Arabic each page is accessible, runs from right to left, and nothing is cut off; addresses and codes do not
-    turn around (X-11)."""
-
-    def look(page: Page, expected: str) -> None:
-        assert marker(page) == expected
-        assert page.locator("html").get_attribute("dir") == "rtl"
-        assert page.evaluate("getComputedStyle(document.querySelector('main')).direction") == "rtl"
-        assert page.evaluate(CLIPPED) == []
-        for field in page.locator(LEFT_TO_RIGHT).all():
-            assert field.evaluate("element => getComputedStyle(element).direction") == "ltr"
-        examine(page, expected)
-
-    options: dict[str, Any] = {"color_scheme": scheme, "viewport": {"width": width, "height": 800}, "locale": "ar"}
-    email = a_person(site, f"rtl-{walk.__name__}-{scheme}-{width}")
-    walk(site, open_browser(**options).new_page(), email, look)
+def test_pages_run_from_right_to_left(open_site: Site, open_browser: Callable[..., BrowserContext], walk: Walk) -> None:
+    """In Arabic each page is accessible in each look, runs from right to left, and nothing is cut off; addresses and
+    codes do not turn around (X-11)."""
+    email = open_site.person(f"rtl-{walk.__name__}@example.org", "--name", "Ada Lovelace")
+    walk(open_site, open_browser(locale="ar").new_page(), email, looks_right_to_left)
 
 
-@pytest.mark.parametrize("width", [320, 1280])
 @pytest.mark.parametrize("walk", WALKS, ids=lambda walk: walk.__name__)
 def test_pages_in_a_made_up_language(
-    accented_site: Site, open_browser: Callable[..., BrowserContext], walk: Walk, width: int
+    accented_site: Site, open_browser: Callable[..., BrowserContext], walk: Walk
 ) -> None:
     """No text stays untranslated, and texts that are longer than ours fit everywhere (X-11)."""
+    email = accented_site.person(f"accented-{walk.__name__}@example.org", "--name", "Ada Lovelace")
+    walk(accented_site, open_browser(locale=pseudo.TAG).new_page(), email, looks_made_up)
 
-    def look(page: Page, expected: str) -> None:
-        assert page.locator("html").get_attribute("lang") == pseudo.TAG
-        assert page.evaluate(UNTRANSLATED, list(NAMES)) == []
-        assert page.evaluate(CLIPPED) == []
-        examine(page, expected)
 
-    options: dict[str, Any] = {"viewport": {"width": width, "height": 800}, "locale": pseudo.TAG}
-    email = a_person(accented_site, f"accented-{walk.__name__}-{width}")
-    walk(accented_site, open_browser(**options).new_page(), email, look)
+def test_pages_of_a_new_server_run_from_right_to_left(
+    new_site: Site, open_browser: Callable[..., BrowserContext]
+) -> None:
+    """The same of a server that nobody has set up yet."""
+    the_beginning(new_site, open_browser(locale="ar").new_page(), "first@example.org", looks_right_to_left)
+
+
+def test_pages_of_a_new_server_in_a_made_up_language(
+    accented: Path, tmp_path: Path, app_of_others: App, open_browser: Callable[..., BrowserContext]
+) -> None:
+    """The same of a server that nobody has set up yet."""
+    site = make_site(tmp_path, app_of_others, accented)
+    site.server.start()
+    the_beginning(site, open_browser(locale=pseudo.TAG).new_page(), "first@example.org", looks_made_up)
+    site.server.stop()
 
 
 def test_what_is_clipped_or_not_translated_is_noticed(
@@ -250,10 +135,10 @@ def test_what_is_clipped_or_not_translated_is_noticed(
     assert len(page.evaluate(CLIPPED)) == 1
 
 
-def test_the_language_is_chosen_in_the_footer(site: Site, open_browser: Callable[..., BrowserContext]) -> None:
+def test_the_language_is_chosen_in_the_footer(open_site: Site, open_browser: Callable[..., BrowserContext]) -> None:
     """Without JavaScript, in the middle of a flow, by a language's own name; it stays, and the flow goes on."""
     page = open_browser(java_script_enabled=False).new_page()
-    page.goto(authorization_url(site, prompt="consent", ui_locales="en"))
+    page.goto(authorization_url(open_site, prompt="consent", ui_locales="en"))
     page.get_by_role("button", name="Deutsch").click()
     assert marker(page) == "login"
     assert page.locator("html").get_attribute("lang") == "de"
@@ -261,6 +146,6 @@ def test_the_language_is_chosen_in_the_footer(site: Site, open_browser: Callable
     sign_in(page, EMAIL)
     assert marker(page) == "consent"
     page.get_by_role("button", name="Erlauben", exact=True).click()
-    assert "code" in site.app.answers[-1]
-    page.goto(site.issuer + "/login")
+    assert "code" in open_site.app.answers[-1]
+    page.goto(open_site.issuer + "/login")
     assert page.locator("html").get_attribute("lang") == "de"

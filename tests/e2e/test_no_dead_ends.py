@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
-from sqlalchemy import create_engine, select, update
 
 from auth_server.oauth.waiting import AuthorizationRequestRow
 from tests.e2e.conftest import CHROMIUM, EMAIL, PASSWORD, SWITCHES, Site, marker, sign_in
@@ -51,18 +50,7 @@ def open_tabs(site: Site, apps: list[dict[str, Any]]) -> Callable[[BrowserContex
 @pytest.fixture
 def a_day_later(site: Site) -> Callable[[], None]:
     """Return a function that lets every waiting request be a day older, as a page that was left open would find it."""
-    table: Any = AuthorizationRequestRow.__table__
-    day = timedelta(days=1)
-
-    def age() -> None:
-        engine = create_engine(f"sqlite:///{Path(site.settings['instance_path']) / 'auth-server.db'}")
-        with engine.begin() as connection:
-            for row in connection.execute(select(table)).all():
-                older = {"created_at": row.created_at - day, "expires_at": row.expires_at - day}
-                connection.execute(update(table).where(table.c.id == row.id).values(older))
-        engine.dispose()
-
-    return age
+    return lambda: site.let_time_pass(AuthorizationRequestRow, timedelta(days=1))
 
 
 def arrive(site: Site, tab: Page) -> dict[str, str]:
@@ -217,46 +205,12 @@ def test_blocked_cookies_are_called_that(
     context.close()
 
 
-def test_the_whole_way_by_keyboard(site: Site, open_browser: Callable[..., BrowserContext]) -> None:
-    """Tab, Enter and Space alone: a slip, the sign-in, the decision, back, and on again (X-1)."""
-    page = open_browser(java_script_enabled=False).new_page()
-    page.goto(authorization_url(site, state="keys", prompt="consent"))
-    assert focused(page) == "email"
-    page.keyboard.type(EMAIL)
-    page.keyboard.press("Tab")
-    page.keyboard.type("a slip of the fingers")
-    page.keyboard.press("Enter")
-    page.wait_for_selector("[role=alert]")
-    assert focused(page) == "problem"
-    tab_to(page, "password")
-    assert page.locator("#password").input_value() == ""
-    page.keyboard.type(PASSWORD)
-    tab_to(page, "remember")
-    page.keyboard.press("Space")
-    assert page.locator("#remember").is_checked()
-    page.keyboard.press("Enter")
-    page.wait_for_selector("main[data-page=consent]")
-    tab_to(page, "allow")
-    page.keyboard.press("Space")
-    page.wait_for_url(site.app.address + "/callback?**")
-    assert last_answer(site.app)["state"] == "keys"
-    page.go_back()
-    tab_to(page, "Start again")
-    page.keyboard.press("Enter")
-    page.wait_for_selector("main[data-page=consent]")
-    tab_to(page, "allow")
-    page.keyboard.press("Enter")
-    page.wait_for_url(site.app.address + "/callback?**")
-    assert last_answer(site.app)["state"] == "keys"
-
-
 @SCRIPT
 def test_recovery_codes_are_kept_as_a_file(
     site: Site, open_browser: Callable[..., BrowserContext], java_script_enabled: bool
 ) -> None:
     """Download without script; print and copy only where they work; the box must be ticked (USR-10, X-7)."""
-    email = f"codes-{java_script_enabled}@example.org".lower()
-    site.command("users", "create", email, "--password-stdin", given=PASSWORD + "\n")
+    email = site.person(f"codes-{java_script_enabled}@example.org".lower())
     page = open_browser(java_script_enabled=java_script_enabled).new_page()
     page.goto(site.issuer + "/account/security")
     sign_in(page, email)
@@ -282,18 +236,3 @@ def test_recovery_codes_are_kept_as_a_file(
     page.get_by_label("I have saved them").check()
     page.get_by_role("button", name="Done").click()
     assert marker(page) == "account-security"
-
-
-def focused(page: Page) -> str:
-    """Return the id, the value or the words of what has the focus."""
-    found = "(e => e.id || e.value || e.textContent.trim())(document.activeElement)"
-    return str(page.evaluate(found))
-
-
-def tab_to(page: Page, wanted: str) -> None:
-    """Press Tab until something has the focus."""
-    for _press in range(25):
-        if focused(page) == wanted:
-            return
-        page.keyboard.press("Tab")
-    raise AssertionError(f"{wanted} cannot be reached")

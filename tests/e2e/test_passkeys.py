@@ -1,85 +1,34 @@
-"""Passkeys in a real browser, with its own virtual authenticator: by button, autofill and keyboard, and without script.
-
-A pending request for autofill is answered by a virtual authenticator at once, so it is there only when a test wants it.
-"""
+"""Passkeys in a real browser, with its own virtual authenticator: by button and autofill, and without script."""
 
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections.abc import Callable
-from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, CDPSession, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.e2e.conftest import PASSWORD, Site, marker, sign_in
-from tests.e2e.test_accessibility import LOOKS, examine, looked_at
+from tests.e2e.device import Device, without_autofill
 from tests.e2e.test_stories import authorization_url, last_answer
+from tests.e2e.walks.steps import without_password
 from tests.support.authenticator import Authenticator
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sqlite_only]
 BUTTON = "Sign in with a passkey"
-NO_AUTOFILL = "PublicKeyCredential.isConditionalMediationAvailable = async () => false"
-"""For tests of the button: a virtual authenticator would answer the request for autofill before it is pressed."""
-
-
-class Device:
-    """A device with a screen lock, as the page's browser sees it."""
-
-    def __init__(self, page: Page, *, synced: bool = False) -> None:
-        self.session: CDPSession = page.context.new_cdp_session(page)
-        self.session.send("WebAuthn.enable")
-        options = {
-            "protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True,
-            "isUserVerified": True, "automaticPresenceSimulation": True,
-            "defaultBackupEligibility": synced, "defaultBackupState": synced,
-        }  # fmt: skip
-        added = self.session.send("WebAuthn.addVirtualAuthenticator", {"options": options})
-        self.id = added["authenticatorId"]
-
-    def keys(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.session.send("WebAuthn.getCredentials", {"authenticatorId": self.id})[
-            "credentials"
-        ]
-        return found
-
-    def be_touched(self, touched: bool) -> None:
-        enabled = {"authenticatorId": self.id, "enabled": touched}
-        self.session.send("WebAuthn.setAutomaticPresenceSimulation", enabled)
-
-    def refuse_its_person(self) -> None:
-        self.session.send("WebAuthn.setUserVerified", {"authenticatorId": self.id, "isUserVerified": False})
-
-    def leave(self) -> list[dict[str, Any]]:
-        """Take the device away; return its keys, for another to have."""
-        keys = self.keys()
-        self.session.send("WebAuthn.removeVirtualAuthenticator", {"authenticatorId": self.id})
-        return keys
-
-    def take(self, keys: list[dict[str, Any]]) -> None:
-        for key in keys:
-            self.session.send("WebAuthn.addCredential", {"authenticatorId": self.id, "credential": key})
 
 
 @pytest.fixture
 def person(site: Site, request: pytest.FixtureRequest) -> str:
     """Return the address of somebody new."""
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:50].strip("-")
-    email = f"{name}@example.org"
-    site.command("users", "create", email, "--password-stdin", given=PASSWORD + "\n")
-    return email
-
-
-def without_autofill(page: Page) -> Page:
-    page.add_init_script(NO_AUTOFILL)
-    return page
+    return site.person(f"{name}@example.org")
 
 
 def add_passkey(page: Page, site: Site, email: str, **options: bool) -> Device:
     """Sign in with the password and add the first passkey; the page shows the security page at the end."""
     page.goto(site.issuer + "/account/security")
-    sign_in(page, email, PASSWORD)
+    sign_in(page, email)
     device = Device(page, **options)
     page.get_by_role("link", name="Add a passkey").click()
     create(page)
@@ -173,7 +122,7 @@ def test_cancelling_leaves_the_form_untouched(site: Site, page: Page, person: st
     """What was typed is still there, a quiet line says that nothing happened, and the password works (USR-4)."""
     without_autofill(page)
     device = add_passkey(page, site, person)
-    device.refuse_its_person()
+    device.know_its_person(False)
     sign_out(page, site)
     page.goto(site.issuer + "/login")
     page.get_by_label("E-mail").fill(person)
@@ -199,12 +148,12 @@ def test_a_passkey_is_the_second_step_and_the_others_are_near(site: Site, page: 
     page.wait_for_selector("main[data-page=account-security]")
     sign_out(page, site)
     page.goto(site.issuer + "/account")
-    sign_in(page, person, PASSWORD)
+    sign_in(page, person)
     page.get_by_role("button", name="Continue with a passkey").click()
     page.wait_for_selector("main[data-page=account]")
     sign_out(page, site)
     page.goto(site.issuer + "/account")
-    sign_in(page, person, PASSWORD)
+    sign_in(page, person)
     assert page.get_by_role("heading", name="Use your passkey").is_visible()
     links = page.get_by_role("region", name="Try another way").get_by_role("link")
     assert links.all_inner_texts() == ["Use the authenticator app", "Use a recovery code"]
@@ -214,7 +163,7 @@ def test_a_passkey_is_the_second_step_and_the_others_are_near(site: Site, page: 
     page.wait_for_selector("main[data-page=account]")
     sign_out(page, site)
     page.goto(site.issuer + "/account")
-    sign_in(page, person, PASSWORD)
+    sign_in(page, person)
     assert page.get_by_role("heading", name="Enter the code of your app").is_visible()
 
 
@@ -256,29 +205,6 @@ def test_a_page_that_was_open_for_long_still_works(site: Site, page: Page, perso
     page.wait_for_selector("main[data-page=account]")
 
 
-def test_everything_by_keyboard_alone(site: Site, page: Page, person: str) -> None:
-    """Tab and Enter add a passkey and sign in with it (X-1)."""
-    without_autofill(page)
-    page.goto(site.issuer + "/account/security/passkeys/add")
-    sign_in(page, person, PASSWORD)
-    Device(page)
-    press(page, "Create a passkey")
-    page.wait_for_selector("main[data-page=account-codes]")
-    sign_out(page, site)
-    page.goto(site.issuer + "/login")
-    press(page, BUTTON)
-    page.wait_for_selector("main[data-page=account]")
-
-
-def press(page: Page, name: str) -> None:
-    """Go to a control with Tab and press Enter."""
-    for _ in range(30):
-        page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.textContent.trim()") == name:
-            break
-    page.keyboard.press("Enter")
-
-
 def test_without_javascript_nothing_is_dead(
     site: Site, open_browser: Callable[..., BrowserContext], person: str
 ) -> None:
@@ -288,17 +214,16 @@ def test_without_javascript_nothing_is_dead(
     page = open_browser(java_script_enabled=False).new_page()
     page.goto(site.issuer + "/account/security/passkeys/add")
     assert page.get_by_role("button", name=re.compile("passkey")).count() == 0
-    sign_in(page, person, PASSWORD)
+    sign_in(page, person)
     assert marker(page) == "mfa"
     assert page.locator("main").get_by_role("button").count() == 0
     assert "This browser cannot use passkeys here" in page.locator("main").inner_text()
     page.get_by_role("link", name="Use a recovery code").click()
     assert page.get_by_role("textbox", name="Recovery code").is_visible()
     assert page.get_by_role("button", name="Continue").is_visible()
-    other = f"plain-{person}"
-    site.command("users", "create", other, "--password-stdin", given=PASSWORD + "\n")
+    other = site.person(f"plain-{person}")
     page.goto(site.issuer + "/account/security/passkeys/add")
-    sign_in(page, other, PASSWORD)
+    sign_in(page, other)
     assert marker(page) == "account-passkey"
     assert page.locator("main").get_by_role("button").count() == 0
     assert "This browser cannot make passkeys here" in page.locator("main").inner_text()
@@ -308,50 +233,9 @@ def test_the_last_way_in_stays(site: Site, page: Page, person: str) -> None:
     """Somebody without a password cannot remove the only passkey, and is told why (WK-09)."""
     without_autofill(page)
     add_passkey(page, site, person)
-    path = site.settings["instance_path"] / "auth-server.db"
-    connection = sqlite3.connect(path)
-    connection.execute("DELETE FROM password WHERE user_id = (SELECT id FROM user_account WHERE email = ?)", (person,))
-    connection.commit()
-    connection.close()
+    without_password(site, person)
     page.get_by_role("link", name="Remove Chrome on Linux").click()
     assert marker(page) == "account-passkey-stays"
     assert "the only way into your account" in page.locator("main").inner_text()
     page.get_by_role("link", name="Add another passkey").click()
     assert marker(page) == "account-passkey"
-
-
-@pytest.mark.parametrize(("scheme", "width"), LOOKS)
-def test_the_pages_are_accessible(
-    site: Site, open_browser: Callable[..., BrowserContext], person: str, scheme: str, width: int
-) -> None:
-    """Each state of each page, in light and dark, narrow and wide (X-2, X-3)."""
-    page = without_autofill(looked_at(open_browser, scheme, width))
-    security = site.issuer + "/account/security"
-    page.goto(security)
-    sign_in(page, person, PASSWORD)
-    examine(page, "account-security")
-    page.goto(security + "/second-factor")
-    examine(page, "account-second-factor")
-    page.get_by_role("link", name="Add a passkey").click()
-    examine(page, "account-passkey")
-    device = Device(page)
-    device.refuse_its_person()
-    page.get_by_role("button", name="Create a passkey").click()
-    expect(page.get_by_role("status")).to_have_text("No passkey was used. Nothing was changed.")
-    examine(page, "account-passkey")
-    device.leave()
-    Device(page)
-    create(page)
-    examine(page, "account-security")
-    page.get_by_role("link", name="Rename").click()
-    examine(page, "account-passkey-name")
-    page.get_by_label("Name").fill("")
-    page.get_by_role("button", name="Rename").click()
-    examine(page, "account-passkey-name")
-    page.goto(security)
-    page.get_by_role("link", name="Remove").click()
-    examine(page, "account-confirm")
-    page.goto(site.issuer + "/login?fresh=1&next=/account/security")
-    examine(page, "login")
-    sign_in(page, person, PASSWORD)
-    examine(page, "mfa")

@@ -129,24 +129,6 @@ def test_deny_goes_back_cleanly_and_enter_never_grants(site: Site, page: Page) -
     assert (answer["error"], answer["state"], answer["iss"]) == ("access_denied", "the-state", site.issuer)
 
 
-def test_login_and_consent_by_keyboard_alone(site: Site, page: Page) -> None:
-    """Tab and Enter are enough, and the order is the reading order (X-1)."""
-    page.goto(authorization_url(site, prompt="consent"))
-    page.get_by_label("E-mail").focus()
-    page.keyboard.type(EMAIL)
-    page.keyboard.press("Tab")
-    page.keyboard.type(PASSWORD)
-    page.keyboard.press("Enter")
-    page.wait_for_selector("main[data-page=consent]")
-    for _ in range(20):
-        page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.value") == "allow":
-            break
-    page.keyboard.press("Enter")
-    page.wait_for_url(site.app.address + "/callback?**")
-    assert "code" in last_answer(site.app)
-
-
 def test_another_account_can_be_chosen(site: Site, page: Page) -> None:
     """`prompt=select_account` offers to continue or to sign in as somebody else (OpenID Connect Core §3.1.2.1)."""
     page.goto(authorization_url(site, prompt="consent"))
@@ -179,21 +161,6 @@ def test_sessions_and_apps_are_seen_and_ended(site: Site, open_browser: Callable
     assert "Acme Notes" in one.locator("main").inner_text()
     one.get_by_role("button", name=re.compile("^Disconnect")).first.click()
     assert "Acme Notes" not in one.locator("main").inner_text()
-
-
-def test_three_tabs_finish_in_any_order(site: Site, open_browser: Callable[..., BrowserContext]) -> None:
-    """Each tab lands on its own redirect with its own state (USR-3)."""
-    context = open_browser()
-    tabs = [context.new_page() for _ in range(3)]
-    for number, tab in enumerate(tabs):
-        tab.goto(authorization_url(site, state=f"tab-{number}", prompt="consent"))
-    for number in (2, 0, 1):
-        tab = tabs[number]
-        if marker(tab) == "login":
-            sign_in(tab)
-        tab.get_by_role("button", name="Allow", exact=True).click()
-        tab.wait_for_url(site.app.address + "/callback?**")
-        assert last_answer(site.app)["state"] == f"tab-{number}"
 
 
 def test_a_wrong_link_is_a_page_and_never_a_redirect(site: Site, page: Page) -> None:
