@@ -78,7 +78,7 @@ def report(rows: list[Row], found: dict[str, dict[str, Any]]) -> None:
 
 
 def _ratio(one: float, other: float) -> str:
-    return f"{one / other:.2f}x" if other else "-"
+    return f"{one / other:.2f}x" if one and other else "-"
 
 
 def run(options: argparse.Namespace) -> int:

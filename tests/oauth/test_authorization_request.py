@@ -80,7 +80,7 @@ def refused_by_page(rp: RelyingParty, **changed: Any) -> bool:
     return response.status_code == 400 and page.marker == "error" and stays
 
 
-@pytest.mark.parametrize("mode", [None, "query", "form_post", "fragment", "jwt"])
+@pytest.mark.parametrize("mode", [None, "query", "form_post", "fragment", "jwt", "form_post.jwt"])
 def test_only_the_very_redirect_uri_is_accepted(rp: RelyingParty, mode: str | None) -> None:
     """Every near miss ends on our own page, whatever the response mode (ASVS 10.4.1, RFC 9700 §2.1)."""
     factories.within(rp.app, lambda: clients.change(rp.client, {"redirect_uris": [REDIRECT_URI, WITH_QUERY]}))
@@ -172,7 +172,7 @@ def test_the_answer_is_appended_to_a_registered_query(app: Flask, browser: Brows
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: next(iter(broken)))
 def test_the_redirect_uri_is_checked_before_anything_else(rp: RelyingParty, broken: dict[str, Any]) -> None:
     """Whatever else is wrong, a foreign redirect URI gets a page (CVE-2026-44681); a right one gets the answer."""
-    for mode in ("query", "form_post"):
+    for mode in ("query", "form_post", "jwt", "form_post.jwt"):
         assert refused_by_page(rp, redirect_uri="https://evil.test/", **{"response_mode": mode, **broken})
         assert refused_by_page(rp, client_id="nobody", **{"response_mode": mode, **broken})
     assert rp.authorize(**broken).status_code == 303
