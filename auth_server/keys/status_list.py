@@ -23,6 +23,8 @@ MEDIA_TYPE = f"application/{TYPE}"
 _TYPES = (TYPE, MEDIA_TYPE)
 _BITS = 1
 _POSSIBLE_BITS = (1, 2, 4, 8)
+_LEVEL = 6
+"""Deviation: §4.1 recommends 9, which takes fourteen times as long for a sixth less where ten thousand bits are set."""
 _LONGEST_TOKEN = 1024 * 1024
 _MOST_BYTES = 2**20
 """So much a list may hold when it is unpacked; a megabyte of zeros packs into one kilobyte."""
@@ -91,7 +93,7 @@ def _pack(recalled: Iterable[int]) -> str:
     packed = bytearray(SIZE * _BITS // 8)
     for place in recalled:
         packed[place >> 3] |= 1 << (place & 7)
-    return base64.urlsafe_b64encode(zlib.compress(packed, 9)).rstrip(b"=").decode()
+    return base64.urlsafe_b64encode(zlib.compress(packed, _LEVEL)).rstrip(b"=").decode()
 
 
 def _unpack(found: Any) -> tuple[int, bytes]:

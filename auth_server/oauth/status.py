@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import threading
 import time
 from dataclasses import dataclass
 
@@ -52,6 +53,7 @@ class _Lists:
 
     def __init__(self) -> None:
         self._made: dict[str, _Made] = {}
+        self._looking = threading.Lock()
 
     def answer(self, request: Request) -> Answer:
         """Answer with the list, or 304 (RFC 9110 §13.1.2); we keep no history to answer for a `time` (§8.4)."""
@@ -60,10 +62,15 @@ class _Lists:
         number = request.path.removeprefix(PATH)
         made = self._made.get(number)
         now = time.monotonic()
-        if made is None or now >= made.look_at:
-            made = self._looked_at(number, made, now)
-            if made is None:
-                return answers.of_status(404)
+        if made is None:
+            made = self._looked_at(number, None, now)
+        elif now >= made.look_at and self._looking.acquire(blocking=False):
+            try:  # one looks; the others go on with what it had
+                made = self._looked_at(number, made, now)
+            finally:
+                self._looking.release()
+        if made is None:
+            return answers.of_status(404)
         known = request.environ.get("HTTP_IF_NONE_MATCH")
         if known is not None and parse_etags(known).contains_weak(made.etag):
             return Answer(304, b"", made.answer.headers[1:])

@@ -25,7 +25,7 @@ from auth_server.tokens import models, status_index
 CODE_LIFE = timedelta(seconds=60)
 MOST_REFRESHES = 120
 REFRESH_WINDOW = timedelta(hours=1)
-_KEPT_AFTER_THE_END = timedelta(hours=2)
+KEPT_AFTER_THE_END = timedelta(hours=2)
 """Longer than any token lives."""
 CONFIDENTIAL, NATIVE, BROWSER = "confidential", "native", "browser"
 """Kinds of apps: with a secret; on a phone or desktop; in a web page."""
@@ -184,7 +184,7 @@ def new_family(
         "created_at": now,
         "expires_at": expires_at,
         "client_class": class_of(client),
-        "status_index": status_index.take(expires_at + _KEPT_AFTER_THE_END),
+        "status_index": status_index.take(expires_at + KEPT_AFTER_THE_END),
         **_origin_values(),
     }
     database.execute(_INSERT_FAMILY, family)
@@ -310,16 +310,6 @@ def apps_of_sessions(session_ids: Sequence[str]) -> list[tuple[str, str, str]]:
     return found
 
 
-def move_in_status_lists(family_id: str, former: int) -> bool:
-    """Let the tokens that a live family gets from now on carry another place than this one; False when they do."""
-    family = find_family(family_id)
-    if family is None or family.is_ended or family.status_index != former:
-        return False
-    place = status_index.take(family.expires_at + _KEPT_AFTER_THE_END)
-    still = (_FAMILY.c.id == family_id, _FAMILY.c.status_index == former)
-    return database.execute(update(_FAMILY).where(*still).values(status_index=place)).rowcount == 1
-
-
 def families_of(user_id: str) -> list[tuple[Family, datetime]]:
     """Return the person's live families that have produced tokens, each with its last use, the latest first."""
     used = _LAST_USED.label("used")
@@ -349,7 +339,7 @@ def prune() -> int:
 
 
 def _is_over() -> Any:
-    return _FAMILY.c.expires_at <= clock.now() - _KEPT_AFTER_THE_END
+    return _FAMILY.c.expires_at <= clock.now() - KEPT_AFTER_THE_END
 
 
 def _insert_refresh_token(
