@@ -138,12 +138,8 @@ class Settings(WatchSettings):
     client_id_metadata_hosts: tuple[str, ...] = setting(
         values.names, (), "Hosts whose documents are accepted.", "example.org"
     )
-    require_par: bool = setting(
-        values.boolean, False, "Only authorization requests that apps have pushed (RFC 9126).", "true"
-    )
-    dpop_nonce: bool = setting(
-        values.boolean, False, "DPoP proofs must carry a nonce of this server (RFC 9449 §8).", "false"
-    )
+    require_par: bool = setting(values.boolean, False, "Only pushed authorization requests (RFC 9126).", "true")
+    dpop_nonce: bool = setting(values.boolean, False, "DPoP proofs must carry our nonce (RFC 9449 §8).", "true")
     key_rotation_interval: timedelta = setting(values.duration, timedelta(days=90), "Scheduled key rotation.", "90d")
     jwks_max_age: timedelta = setting(values.duration, timedelta(minutes=15), "Cache time of the key set.", "15m")
     status_list_ttl: timedelta = setting(

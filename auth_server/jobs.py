@@ -19,7 +19,7 @@ from auth_server.database import MOST_DELETED, db
 from auth_server.infra import audit, events, limits, once, outbox, seen
 from auth_server.keys import keyring
 from auth_server.oauth import waiting
-from auth_server.tokens import backchannel, devices, opaque, revocations, status_index, store
+from auth_server.tokens import backchannel, devices, families, opaque, revocations, status_index
 from auth_server.values import Rate
 
 log = logging.getLogger("auth_server.jobs")
@@ -46,8 +46,8 @@ def run_due() -> bool:
         challenges.prune,
         waiting.prune,
         devices.prune,
-        store.prune_tokens,
-        store.prune,
+        families.prune_tokens,
+        families.prune,
         opaque.prune,
         revocations.prune,
         status_index.prune,

@@ -24,7 +24,7 @@ from auth_server.clients.metadata import DEVICE_CODE
 from auth_server.clients.secrets import New
 from auth_server.database import db
 from auth_server.infra import clock, crypto, events
-from auth_server.tokens import devices, store
+from auth_server.tokens import devices, families, store
 from benchmarks import baseline
 
 APP, SERVICE, DEVICE, SECRET = "bench-app", "bench-service", "bench-device", secrets.token_urlsafe(48)
@@ -132,7 +132,7 @@ class OurGround:
 
     def _new_refresh_token(self, scope: str) -> str:
         client, (_code, family_id) = clients.find(APP), self._new_code(scope)
-        family = store.find_family(family_id)
+        family = families.find(family_id)
         assert client is not None
         assert family is not None
         return store.new_refresh_token(family, client.refresh_token_idle_ttl)

@@ -9,7 +9,7 @@ from auth_server.accounts import users as user_rows
 from auth_server.cli.clients import find as find_client
 from auth_server.cli.people import find as find_user
 from auth_server.cli.root import confirm, example, in_app, json_option, refuse, say, show, yes_option
-from auth_server.tokens import ending, store
+from auth_server.tokens import ending, families
 
 
 @click.group(epilog=example("sessions revoke --user ada@example.org"))
@@ -79,7 +79,7 @@ def list_tokens(who: str, as_json: bool) -> None:
             "started": family.created_at,
             "last_used": used,
         }
-        for family, used in store.families_of(find_user(who).id)
+        for family, used in families.of_user(find_user(who).id)
     ]
     show(rows, as_json)
 

@@ -22,7 +22,7 @@ from auth_server.clients.client import Client
 from auth_server.infra import clock, crypto
 from auth_server.oauth import hints
 from auth_server.oauth.server import LONGEST_VALUE
-from auth_server.tokens import store
+from auth_server.tokens import families
 from auth_server.web import csrf, headers, session
 
 PATH = "/oauth/logout"
@@ -151,7 +151,7 @@ def _with_state(found: LogoutRequest) -> str:
 def _frames(ended: Session) -> list[str]:
     """Return the addresses that the page loads for the apps of this session (Front-Channel Logout §3)."""
     about = urlencode({"iss": config.current().issuer, "sid": ended.id})
-    apps = (clients.find(client_id) for _session, client_id, _user in store.apps_of_sessions([ended.id]))
+    apps = (clients.find(client_id) for _session, client_id, _user in families.apps_of_sessions([ended.id]))
     uris = [app.details.get("frontchannel_logout_uri", "") for app in apps if app]
     return [uri + ("&" if urlsplit(uri).query else "?") + about for uri in uris if uri]
 

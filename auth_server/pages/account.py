@@ -14,7 +14,8 @@ from auth_server.accounts import sessions, users
 from auth_server.clients import client as clients
 from auth_server.errors import PageError
 from auth_server.oauth import consent
-from auth_server.tokens import ending, store
+from auth_server.tokens import ending, families
+from auth_server.tokens.families import Family
 from auth_server.web import guards, words
 from auth_server.web.i18n import gettext as _
 
@@ -103,18 +104,16 @@ def disconnect() -> Response:
 def _apps(user_id: str) -> list[dict[str, Any]]:
     """Return what the person has allowed, and first-party apps that hold tokens."""
     allowed = {given.client_id: given for given in consents.of_user(user_id)}
-    families = store.families_of(user_id)
-    client_ids = list(dict.fromkeys([*allowed, *(family.client_id for family, _used in families)]))
-    return [row for row in (_app(client_id, allowed.get(client_id), families) for client_id in client_ids) if row]
+    held = families.of_user(user_id)
+    client_ids = list(dict.fromkeys([*allowed, *(family.client_id for family, _used in held)]))
+    return [row for row in (_app(client_id, allowed.get(client_id), held) for client_id in client_ids) if row]
 
 
-def _app(
-    client_id: str, given: consents.Given | None, families: list[tuple[store.Family, datetime]]
-) -> dict[str, Any] | None:
+def _app(client_id: str, given: consents.Given | None, held: list[tuple[Family, datetime]]) -> dict[str, Any] | None:
     client = clients.find(client_id)
     if client is None:
         return None
-    own = [(family, used) for family, used in families if family.client_id == client_id]
+    own = [(family, used) for family, used in held if family.client_id == client_id]
     scopes = set(given.scopes if given else ()) | {scope for family, _used in own for scope in family.scopes}
     uses = [used for _family, used in own]
     granted = given.granted_at if given else min(family.created_at for family, _used in own)

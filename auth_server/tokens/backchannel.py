@@ -17,7 +17,7 @@ from auth_server.clients.client import Client
 from auth_server.infra import clock, outbound, outbox
 from auth_server.infra.events import Event, record
 from auth_server.keys import jose, keyring
-from auth_server.tokens import claims, store
+from auth_server.tokens import claims, families
 
 KIND = "backchannel_logout"
 """Kind of outbox rows."""
@@ -29,7 +29,7 @@ _FORM = "application/x-www-form-urlencoded"
 
 def tell(session_ids: Sequence[str]) -> None:
     """Have every app told that a person used in these sessions, and that wants to know."""
-    for session_id, client_id, user_id in store.apps_of_sessions(session_ids):
+    for session_id, client_id, user_id in families.apps_of_sessions(session_ids):
         client = clients.find(client_id)
         if client and client.backchannel_logout_uri:
             payload = {"client_id": client_id, "sub": user_id, "sid": session_id, "jti": str(uuid.uuid4())}

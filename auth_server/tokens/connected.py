@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from auth_server.access import consents
 from auth_server.clients import client as clients
-from auth_server.tokens import store
+from auth_server.tokens import families
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Connected:
 def apps(user_id: str) -> list[Connected]:
     """Return the person's connected apps, by name."""
     scopes: dict[str, set[str]] = {given.client_id: set(given.scopes) for given in consents.of_user(user_id)}
-    for family, _used in store.families_of(user_id):
+    for family, _used in families.of_user(user_id):
         scopes.setdefault(family.client_id, set()).update(family.scopes)
     known = [(clients.find(client_id), held) for client_id, held in scopes.items()]
     found = [Connected(client.client_id, client.name, frozenset(held)) for client, held in known if client]

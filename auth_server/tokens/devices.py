@@ -24,7 +24,7 @@ from auth_server.infra import clock, crypto, limits, origin
 from auth_server.infra.events import Event, record
 from auth_server.infra.origin import Origin
 from auth_server.prepared import Prepared
-from auth_server.tokens import models, store
+from auth_server.tokens import families, models
 
 LIFE = timedelta(minutes=10)
 INTERVAL_SECONDS = 5
@@ -193,7 +193,7 @@ def allow(
     """Begin the device's family and return its id; None when it was decided, or has expired, or another is asked."""
     if not _decide(found, session):
         return None
-    family_id = store.new_family(client, session, scopes=scopes, resources=resources, nonce=None)
+    family_id = families.begin(client, session, scopes=scopes, resources=resources, nonce=None)
     database.execute(update(_TABLE).where(_TABLE.c.digest == found.digest).values(family_id=family_id))
     record(
         Event.DEVICE_ALLOWED, subject=session.user_id, client=client.client_id, family=family_id,

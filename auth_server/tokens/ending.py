@@ -13,7 +13,8 @@ from auth_server.clients import client as clients
 from auth_server.clients.client import Client
 from auth_server.infra import clock, once
 from auth_server.infra.events import Event, record
-from auth_server.tokens import backchannel, models, revocations, status_index, store
+from auth_server.tokens import backchannel, families, models, revocations, status_index
+from auth_server.tokens.families import Family
 
 RESET_LINK = "password-reset"
 """Purpose of one-time links that set a password."""
@@ -210,10 +211,10 @@ def revoke_access_token(claims: dict[str, Any]) -> None:
 
 def _move_in_status_lists(family_id: str, former: int) -> bool:
     """Let the tokens that a live family gets from now on carry another place than this one; False when they do."""
-    family = store.find_family(family_id)
+    family = families.find(family_id)
     if family is None or family.is_ended or family.status_index != former:
         return False
-    place = status_index.take(family.expires_at + store.KEPT_AFTER_THE_END)
+    place = status_index.take(family.expires_at + families.KEPT_AFTER_THE_END)
     still = (_FAMILY.c.id == family_id, _FAMILY.c.status_index == former)
     return database.execute(update(_FAMILY).where(*still).values(status_index=place)).rowcount == 1
 
@@ -253,7 +254,7 @@ def _end_families(cause: str, *conditions: Any) -> list[str]:
     return [row.id for row in ended]
 
 
-def end_reused_family(family: store.Family, cause: str) -> None:
+def end_reused_family(family: Family, cause: str) -> None:
     """A credential was presented twice: the family ends, or, by setting, every family of the person; and no browser of
     theirs is trusted any more.
     """

@@ -17,7 +17,7 @@ from auth_server.infra.events import Event, record
 from auth_server.keys import jose, keyring
 from auth_server.keys.confirmation import Confirmation
 from auth_server.tokens import claims, opaque, status_index
-from auth_server.tokens.store import Family
+from auth_server.tokens.families import Family
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from auth_server.clients.client import Client
 from auth_server.infra import clock, origin
 from auth_server.infra.events import Event, record
 from auth_server.infra.origin import Origin
-from auth_server.tokens import ending, store
+from auth_server.tokens import ending, families
 from auth_server.tokens.store import Refresh
 from auth_server.watch_settings import END_ALL, END_FAMILY, RECORD, SECOND_FACTOR
 
@@ -89,8 +89,8 @@ def _differ(before: str, now: str) -> bool:
 
 
 def _action(found: Refresh, client: Client, signals: tuple[Signal, ...]) -> str:
-    kind = found.family.client_class or store.class_of(client)  # families of old do not say it
-    if kind == store.CONFIDENTIAL and not config.current().watch_confidential:
+    kind = found.family.client_class or families.class_of(client)  # families of old do not say it
+    if kind == families.CONFIDENTIAL and not config.current().watch_confidential:
         return RECORD
     return watch.strongest(*(f"watch_{signal}" for signal in signals))
 

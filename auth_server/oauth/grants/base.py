@@ -26,8 +26,8 @@ from auth_server.oauth import sender
 from auth_server.oauth.sender import Sender
 from auth_server.oauth.server import TOKEN_PATH, TokenRequest
 from auth_server.tokens import issuing
+from auth_server.tokens.families import Family
 from auth_server.tokens.issuing import Authorization
-from auth_server.tokens.store import Family
 
 
 class TokenGrant(BaseGrant, TokenEndpointMixin):  # type: ignore[misc]

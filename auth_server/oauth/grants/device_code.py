@@ -18,10 +18,10 @@ from auth_server.infra import clock
 from auth_server.infra.events import Event, record
 from auth_server.oauth.grants import base
 from auth_server.oauth.server import TokenRequest
-from auth_server.tokens import devices, ending, store
+from auth_server.tokens import devices, ending, families, store
 from auth_server.tokens.devices import Device
+from auth_server.tokens.families import Family
 from auth_server.tokens.issuing import Authorization
-from auth_server.tokens.store import Family
 
 
 class DeviceCodeGrant(base.TokenGrant):
@@ -47,7 +47,7 @@ class DeviceCodeGrant(base.TokenGrant):
 
 def _allowed(found: Device) -> tuple[Family, Person]:
     """Return what the person allowed; raise what the device must be told instead (RFC 8628 §3.5)."""
-    family = store.find_family(found.family_id) if found.family_id else None
+    family = families.find(found.family_id) if found.family_id else None
     if family and found.is_redeemed:
         raise _replayed(family)
     if found.is_decided and family is None:
