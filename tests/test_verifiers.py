@@ -12,7 +12,7 @@ import pytest
 from authlib.integrations.flask_oauth2 import current_token
 from flask import Flask
 
-from auth_server import resource_server
+from auth_server import resource_issuer, resource_server
 from auth_server.keys import jose, keyring
 from auth_server.resource_server import Answer
 from tests.support import factories
@@ -46,7 +46,7 @@ class Day:
 @pytest.fixture
 def day(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Day:
     found = Day(app)
-    monkeypatch.setattr(resource_server, "time", SimpleNamespace(monotonic=lambda: found.seconds))
+    monkeypatch.setattr(resource_issuer, "time", SimpleNamespace(monotonic=lambda: found.seconds))
     return found
 
 

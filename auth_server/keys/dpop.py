@@ -30,6 +30,7 @@ _SHORTEST_MODULUS = 342
 _PUBLIC = {"RSA": ("e", "n"), "EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
 _CURVES = {"ES256": "P-256", "EdDSA": "Ed25519"}
 _KEY_TYPES = {"ES256": "EC", "EdDSA": "OKP", "PS256": "RSA", "RS256": "RSA"}
+_KINDS: dict[str, Any] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
@@ -121,7 +122,7 @@ def _imported(kty: str, values: tuple[str, ...]) -> tuple[RSAKey | ECKey | OKPKe
     """A client signs every request with the same key: it is parsed once."""
     jwk = {"kty": kty, **dict(zip(_PUBLIC[kty], values, strict=True))}
     try:
-        key = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}[kty].import_key(jwk)
+        key = _KINDS[kty].import_key(jwk)
     except _MALFORMED:
         raise BadProof("malformed jwk") from None
     canonical = json.dumps(dict(sorted(jwk.items())), separators=(",", ":"))

@@ -85,7 +85,7 @@ def address_changed(user_id: str) -> None:
 
 def address_set(user_id: str) -> None:
     """An operator gave the account another address: no former mailbox has a say in it any more."""
-    _end_links(user_id)
+    _end_links(user_id, "address_set")
     once.revoke(addresses.UNDO, user_id)
 
 

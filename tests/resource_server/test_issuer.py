@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from auth_server import resource_server
+from auth_server import resource_issuer
 from auth_server.resource_server import Answer
 from tests.support.issuer import JWKS, METADATA, Document, Issuer
 from tests.support.protected import an_api, get, is_refused, is_unavailable, status, strange
@@ -22,7 +22,7 @@ def wait(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Return a function that lets seconds pass for the caches of the API."""
     passed = [0.0]
     clock = SimpleNamespace(monotonic=lambda: time.monotonic() + passed[0])
-    monkeypatch.setattr(resource_server, "time", clock)
+    monkeypatch.setattr(resource_issuer, "time", clock)
 
     def let_pass(seconds: float) -> None:
         passed[0] += seconds

@@ -33,15 +33,19 @@ class DpopKey:
         path: str = "/oauth/token",
         method: str = "POST",
         *,
+        site: str = "",
         access_token: str | None = None,
         header: dict[str, Any] | None = None,
         **changed: Any,
     ) -> str:
-        """Return a proof for a request to our `path`; a value of None removes a claim or a member of the header."""
+        """Return a proof for a request to our `path`, or to another `site`'s.
+
+        A value of None removes a claim or a member of the header.
+        """
         claims: dict[str, Any] = {
             "jti": str(uuid.uuid4()),
             "htm": method,
-            "htu": config.current().url(path),
+            "htu": site + path if site else config.current().url(path),
             "iat": clock.epoch_seconds(clock.now()),
         }
         if access_token is not None:

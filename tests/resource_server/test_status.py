@@ -21,9 +21,9 @@ from auth_server.resource_server import Answer
 from tests.support import factories
 from tests.support.issuer import JWKS, LIST, Document, Issuer
 from tests.support.live import Server
+from tests.support.protected import an_api, get, is_refused, is_unavailable, status
 from tests.support.rp import RelyingParty, payload
 from tests.support.site import Site, open_site
-from tests.test_resource_server import an_api, get, is_refused, is_unavailable, status
 
 MINE = 412
 

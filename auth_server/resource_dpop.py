@@ -1,0 +1,82 @@
+"""DPoP at other APIs (RFC 9449 §7): a token that is bound to a key comes with a proof of it, made for this request.
+
+The address in a proof is compared with the request's own, as Flask knows it: behind a proxy, tell Flask what the world
+sees (`werkzeug.middleware.proxy_fix`). Proofs that came before are remembered in this process, or by a function that
+several processes share.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from threading import Lock
+from typing import Any
+
+from flask import request
+
+from auth_server.errors import InvalidDpopProof, InvalidToken
+from auth_server.keys import confirmation, dpop, jose
+
+FirstTime = Callable[[str, datetime], bool]
+"""Called with what identifies a proof and until when it could be used: False when it was seen before."""
+_MOST_REMEMBERED = 100_000
+
+
+class Memory:
+    """Remembers proofs in this process, each for the two minutes that it could be used in."""
+
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}
+        self._lock = Lock()
+
+    def first_time(self, proof: str, until: datetime) -> bool:
+        """Note a proof; False when it was there, or when nothing more can be remembered."""
+        now = time.time()
+        with self._lock:
+            if self._until.get(proof, 0.0) > now:
+                return False
+            if len(self._until) >= _MOST_REMEMBERED:
+                self._until = {known: end for known, end in self._until.items() if end > now}
+            if len(self._until) >= _MOST_REMEMBERED:
+                return False
+            self._until[proof] = until.timestamp()
+            return True
+
+
+def check_bearer(token: dict[str, Any]) -> None:
+    """Refuse a bound token that came as a bearer token; raise `InvalidToken`."""
+    if _bound_to(token) is not None:
+        raise InvalidToken(detail="bound to a key, and sent without a proof", by_dpop=True)
+
+
+def check_bound(token: dict[str, Any], first_time: FirstTime) -> None:
+    """Check the current request's proof; raise `InvalidDpopProof`, or `InvalidToken` for a token of another key."""
+    presented = request.headers.get("Authorization", "").partition(" ")[2].strip()
+    try:
+        proof = dpop.verify(
+            request.headers.get("DPoP", ""),
+            method=request.method,
+            uri=request.base_url,
+            now=datetime.now(UTC),
+            access_token=presented,
+        )
+    except dpop.BadProof as cause:
+        raise _refused(f"the DPoP proof is refused: {cause}") from None
+    if _bound_to(token) != proof.confirmation:
+        raise InvalidToken(detail="bound to another key, or to none", by_dpop=True)
+    if not first_time(f"{proof.jkt} {proof.jti}", proof.good_until):
+        raise _refused("the DPoP proof was used before: make a new one for each request")
+
+
+def _bound_to(token: dict[str, Any]) -> confirmation.Confirmation | None:
+    try:
+        return confirmation.of(token)
+    except jose.BadToken as cause:
+        raise InvalidToken(detail=str(cause)) from None
+
+
+def _refused(description: str) -> InvalidDpopProof:
+    refusal = InvalidDpopProof(description)
+    refusal.status = 401  # RFC 9449 §7.1
+    return refusal
