@@ -150,8 +150,10 @@ class UseDpopNonce(ProtocolError):
         self.nonce = nonce
 
 
-class RequestNotSupported(ProtocolError):
-    code = "request_not_supported"
+class InvalidRequestObject(ProtocolError):
+    """RFC 9101 §7."""
+
+    code = "invalid_request_object"
 
 
 class RequestUriNotSupported(ProtocolError):

@@ -61,6 +61,8 @@ class Client:
     is_native: bool
     first_party: bool
     require_pkce: bool
+    require_signed_request: bool
+    """Its authorization requests count only as signed request objects (RFC 9101 §10.5)."""
     dpop_bound: bool
     """It gets nothing without a DPoP proof (RFC 9449 §5.2)."""
     rotates: bool
@@ -229,12 +231,6 @@ def _load(client_id: str) -> Client | None:
 def _value(
     client_id: str, details: Any, created_at: datetime, disabled_at: datetime | None, *, secrets: tuple[Secret, ...]
 ) -> Client:
-    settings = config.current()
-
-    def seconds(name: str) -> timedelta | None:
-        return timedelta(seconds=details[name]) if name in details else None
-
-    grace = seconds("refresh_token_grace")
     is_public = details.get("token_endpoint_auth_method") == "none"
     return Client(
         client_id=client_id,
@@ -250,6 +246,7 @@ def _value(
         is_native=details.get("application_type") == "native",
         first_party=details.get("first_party", False),
         require_pkce=is_public or details.get("require_pkce", details.get("profile") != "oidc"),
+        require_signed_request=details.get("require_signed_request_object", False),
         dpop_bound=details.get("dpop_bound_access_tokens", False),
         rotates=details.get("refresh_token_rotation", True),
         id_token_claims=details.get("id_token_claims", "scopes"),
@@ -257,16 +254,25 @@ def _value(
         authorization_alg=details.get("authorization_signed_response_alg", "RS256"),
         require_par=details.get("require_pushed_authorization_requests", False),
         optional_scopes=frozenset(details.get("optional_scopes", "").split()),
-        default_max_age=seconds("default_max_age"),
         default_acr_values=tuple(details.get("default_acr_values", ())),
         minimum_acr=details.get("minimum_acr"),
-        access_token_ttl=seconds("access_token_ttl"),
-        refresh_token_ttl=seconds("refresh_token_ttl") or settings.refresh_token_ttl,
-        refresh_token_idle_ttl=seconds("refresh_token_idle_ttl") or settings.refresh_token_idle_ttl,
-        refresh_token_grace=settings.refresh_token_grace if grace is None else grace,
         details=details,
         created_at=created_at,
+        **_durations(details),
     )
+
+
+def _durations(details: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the client's own durations, or the server's."""
+    settings = config.current()
+    names = ("default_max_age", "access_token_ttl")
+    found: dict[str, Any] = dict.fromkeys(names)
+    found |= {name: getattr(settings, name) for name in _SERVERS_DURATIONS}
+    named = {name for name in (*names, *_SERVERS_DURATIONS) if name in details}
+    return found | {name: timedelta(seconds=details[name]) for name in named}
+
+
+_SERVERS_DURATIONS = ("refresh_token_ttl", "refresh_token_idle_ttl", "refresh_token_grace")
 
 
 _cache: stamp.Cache[Client] = stamp.Cache("clients", _load)

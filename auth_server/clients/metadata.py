@@ -241,6 +241,8 @@ _FIELDS: dict[str, Callable[[str, Any], Any]] = {
     "token_endpoint_auth_signing_alg": _one_of(*(alg for algs in ASSERTION_ALGORITHMS.values() for alg in algs)),
     "jwks": _key_set,
     "jwks_uri": web_uri,
+    "request_object_signing_alg": _one_of(*foreign.ALGORITHMS),
+    "require_signed_request_object": _flag,
     "id_token_signed_response_alg": _one_of(*SIGNING_ALGORITHMS),
     "authorization_signed_response_alg": _one_of(*SIGNING_ALGORITHMS),
     "require_pushed_authorization_requests": _flag,

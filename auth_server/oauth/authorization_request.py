@@ -22,16 +22,17 @@ from auth_server.clients import client as clients
 from auth_server.clients import difference
 from auth_server.clients.client import Client
 from auth_server.errors import (
+    InvalidDpopProof,
     InvalidRequest,
+    InvalidRequestObject,
     PageError,
     ProtocolError,
     RegistrationNotSupported,
-    RequestNotSupported,
     RequestUriNotSupported,
     UnsupportedResponseType,
 )
 from auth_server.infra import clock
-from auth_server.oauth import parameters, response, waiting, way_back
+from auth_server.oauth import parameters, request_object, response, waiting, way_back
 from auth_server.oauth.waiting import Params
 
 PATH = "/oauth/authorize"
@@ -95,9 +96,12 @@ def is_reference(params: Params) -> bool:
     return any(value.startswith(REFERENCE) for value in params.get("request_uri", ()))
 
 
-def check_pushed(params: Params) -> AuthorizationRequest:
-    """Check what an app has pushed just as if a browser had brought it; raise `PageError` or `Refused`."""
-    return _checked(params, None, clock.now(), is_pushed=True)
+def check_pushed(params: Params, jkt: str | None) -> AuthorizationRequest:
+    """Check what an app has pushed just as if a browser had brought it; raise `PageError` or `Refused`.
+
+    `jkt` is the key that it proved to hold: the code is for that key alone (RFC 9449 §10.1).
+    """
+    return _checked(params, None, clock.now(), is_pushed=True, jkt=jkt)
 
 
 def save(found: AuthorizationRequest, browser_digest: str | None) -> AuthorizationRequest:
@@ -136,8 +140,8 @@ def restart_url(params: Params) -> str:
 def finished(params: Params, *, is_pushed: bool) -> PageError:
     """Return the page for a request that nobody can go on with: it can be sent anew, or the app must push another."""
     detail = "finished or expired"
-    client = clients.find(params["client_id"][0]) if is_pushed else None
-    if client is not None:
+    client = clients.find(params["client_id"][0])
+    if client is not None and (is_pushed or client.require_signed_request):
         return way_back.to_app("flow_expired", client, detail)
     return PageError("flow_expired", restart_url=restart_url(params), detail=detail)
 
@@ -173,8 +177,14 @@ def _is_over(row: Any) -> bool:
     return row.closed_at is not None or row.expires_at <= clock.now()
 
 
-def _checked(params: Params, row: Any, created_at: datetime, *, is_pushed: bool) -> AuthorizationRequest:
+def _checked(
+    params: Params, row: Any, created_at: datetime, *, is_pushed: bool, jkt: str | None = None
+) -> AuthorizationRequest:
     client = _client(params)
+    is_signed = row is not None or request_object.NAME in params
+    params = _signed(client, params, is_pushed=is_pushed)
+    if jkt and params.setdefault("dpop_jkt", [jkt]) != [jkt]:
+        raise InvalidDpopProof("dpop_jkt is not the thumbprint of the DPoP proof's key")
     redirect_uri = _redirect_uri(client, params)
     state = params.get("state", [None])[0] if len(params.get("state", [])) < 2 else None
     state = state if state is not None and parameters.is_sane(state) else None
@@ -183,9 +193,22 @@ def _checked(params: Params, row: Any, created_at: datetime, *, is_pushed: bool)
     try:
         if not is_pushed and (client.require_par or config.current().require_par):
             raise InvalidRequest("authorization requests of this app must be pushed first (RFC 9126)")
+        if client.require_signed_request and not is_signed:
+            raise InvalidRequest("authorization requests of this app must be signed (RFC 9101)")
         return _rest(params, row, created_at, client, redirect_uri, mode, state, is_pushed=is_pushed)
     except ProtocolError as error:
         raise Refused(error, client, redirect_uri, mode, state) from None
+
+
+def _signed(client: Client, params: Params, *, is_pushed: bool) -> Params:
+    """Return the parameters that count; a bad signature is a page, or, where it was pushed, an answer to the app."""
+    try:
+        return request_object.opened(client, params)
+    except InvalidRequestObject as refusal:
+        if is_pushed:
+            raise
+        facts = [("request", refusal.description)]
+        raise PageError(refusal.code, app_name=client.name, facts=facts, detail=refusal.description) from None
 
 
 def _client(params: Params) -> Client:
@@ -272,7 +295,6 @@ def _check_form(params: Params) -> None:
     if not all(parameters.is_sane(value) for sent in params.values() for value in sent):
         raise InvalidRequest("a parameter is too long or malformed")
     for name, refusal in (
-        ("request", RequestNotSupported("request objects are not supported")),
         ("request_uri", RequestUriNotSupported("request_uri is not supported")),
         ("registration", RegistrationNotSupported("the registration parameter is not supported")),
     ):

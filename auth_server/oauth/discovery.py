@@ -14,7 +14,7 @@ from auth_server.access import apis
 from auth_server.accounts import sign_in
 from auth_server.clients import metadata
 from auth_server.infra import language
-from auth_server.keys import dpop, jose, keyring
+from auth_server.keys import dpop, foreign, jose, keyring
 from auth_server.oauth import (
     authorization_request,
     device,
@@ -37,6 +37,17 @@ JWKS_PATH = "/.well-known/jwks.json"
 METADATA_PATHS = ("/.well-known/openid-configuration", "/.well-known/oauth-authorization-server")
 PATHS = (*METADATA_PATHS, JWKS_PATH)
 _METADATA_MAX_AGE_SECONDS = 300
+_ADDRESSES = {
+    "authorization_endpoint": authorization_request.PATH,
+    "pushed_authorization_request_endpoint": par.PATH,
+    "token_endpoint": token.PATH,
+    "userinfo_endpoint": userinfo.PATH,
+    "revocation_endpoint": revocation.PATH,
+    "introspection_endpoint": introspection.PATH,
+    "device_authorization_endpoint": device.PATH,
+    "end_session_endpoint": logout.PATH,
+    "jwks_uri": JWKS_PATH,
+}
 
 
 def setup_discovery(machines: Machines, server: Server) -> None:
@@ -54,20 +65,12 @@ def provider_metadata(server: Server) -> dict[str, Any]:
     settings = config.current()
     return {
         "issuer": settings.issuer,
-        "authorization_endpoint": settings.url(authorization_request.PATH),
-        "pushed_authorization_request_endpoint": settings.url(par.PATH),
+        **{name: settings.url(path) for name, path in _ADDRESSES.items()},
         "require_pushed_authorization_requests": settings.require_par,
-        "token_endpoint": settings.url(token.PATH),
-        "userinfo_endpoint": settings.url(userinfo.PATH),
-        "revocation_endpoint": settings.url(revocation.PATH),
-        "introspection_endpoint": settings.url(introspection.PATH),
-        "device_authorization_endpoint": settings.url(device.PATH),
-        "end_session_endpoint": settings.url(logout.PATH),
         "backchannel_logout_supported": True,
         "backchannel_logout_session_supported": True,
         "frontchannel_logout_supported": True,
         "frontchannel_logout_session_supported": True,
-        "jwks_uri": settings.url(JWKS_PATH),
         "response_types_supported": ["code"],
         "response_modes_supported": list(response.MODES),
         "grant_types_supported": [grant.GRANT_TYPE for grant, _extensions in server._token_grants],
@@ -87,7 +90,9 @@ def provider_metadata(server: Server) -> dict[str, Any]:
         "prompt_values_supported": ["none", "login", "consent", "select_account"],
         "ui_locales_supported": list(language.available()),
         "claims_parameter_supported": False,
-        "request_parameter_supported": False,
+        "request_parameter_supported": True,
+        "request_object_signing_alg_values_supported": list(foreign.ALGORITHMS),
+        "require_signed_request_object": False,
         "request_uri_parameter_supported": False,
     }
 

@@ -9,7 +9,7 @@ from authlib.oauth2.rfc6749 import TokenEndpoint
 from auth_server.clients import metadata
 from auth_server.clients.authentication import Authenticated
 from auth_server.clients.client import Client
-from auth_server.errors import InvalidDpopProof, InvalidRequest, PageError, ProtocolError
+from auth_server.errors import InvalidRequest, PageError, ProtocolError
 from auth_server.infra.events import Event, record
 from auth_server.oauth import authorization_request, sender, waiting
 from auth_server.oauth.authorization_request import REFERENCE, AuthorizationRequest, Refused
@@ -64,12 +64,10 @@ def _checked(request: TokenRequest, client: Client) -> AuthorizationRequest:
     if "request_uri" in params:
         raise InvalidRequest("request_uri cannot be pushed")
     proved = sender.of(request, PATH)
-    if proved:  # RFC 9449 §10.1: the proof says whom the code is for
-        if params.setdefault("dpop_jkt", [proved.jkt]) != [proved.jkt]:
-            raise InvalidDpopProof("dpop_jkt is not the thumbprint of the DPoP proof's key")
+    if proved:
         proved.spend()
     try:
-        return authorization_request.check_pushed(params)
+        return authorization_request.check_pushed(params, proved.jkt if proved else None)
     except Refused as refused:
         raise refused.error from None
     except PageError as page:

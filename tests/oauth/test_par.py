@@ -197,7 +197,7 @@ def test_par_attempt_invalid_http_method(rp: RelyingParty, method: str) -> None:
         ({"prompt": "none login"}, "invalid_request"),
         ({"max_age": "soon"}, "invalid_request"),
         ({"id_token_hint": "forged"}, "invalid_request"),
-        ({"request": "e30.e30."}, "request_not_supported"),
+        ({"request": "e30.e30."}, "invalid_request_object"),
         ({"registration": "{}"}, "registration_not_supported"),
         ({"resource": "https://nobody.example.org"}, "invalid_target"),
         ({"state": ["one", "two"]}, "invalid_request"),

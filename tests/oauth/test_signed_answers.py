@@ -65,7 +65,6 @@ def test_the_client_chooses_the_algorithm(app: Flask, browser: Browser, alg: str
         ({"scope": "nothing:known"}, "invalid_scope"),
         ({"response_type": "token"}, "unsupported_response_type"),
         ({"code_challenge_method": "plain"}, "invalid_request"),
-        ({"request": "e30.e30."}, "request_not_supported"),
     ],
 )
 def test_errors_come_signed(rp: RelyingParty, mode: str, changed: dict[str, Any], code: str) -> None:
