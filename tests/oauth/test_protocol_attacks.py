@@ -1,0 +1,79 @@
+"""Attacks on the seams between protocol parts: proofs, pushed requests, logout and watchfulness, with odd input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support import asserts
+from tests.support.dpop import DpopKey
+from tests.support.rp import RelyingParty, basic
+
+USERINFO = "/oauth/userinfo"
+BACK = "https://wiki.example.org/signed-out"
+ISSUER = "http://localhost:8421"
+FRONT = "https://wiki.example.org/front"
+ODD = ["\ud800", "\x00", "é", 7, ["x"], {"x": 1}, True, 1e308]
+"""Texts that no database holds, and what is no text."""
+
+
+def ask(rp: RelyingParty, token: str, proof: str) -> Any:
+    return rp.post(USERINFO, {}, headers={"Authorization": f"DPoP {token}", "DPoP": proof})
+
+
+def refreshed(rp: RelyingParty, proof: str) -> Any:
+    """Return the answer to an unknown refresh token with this proof."""
+    headers = {**basic(rp.client.client_id, rp.secret), "DPoP": proof}
+    return rp.post("/oauth/token", {"grant_type": "refresh_token", "refresh_token": "x"}, headers=headers)
+
+
+def bound(rp: RelyingParty, key: DpopKey) -> dict[str, Any]:
+    fields = {"grant_type": "authorization_code", "code": rp.code(), "code_verifier": rp.verifier}
+    answer = rp.post("/oauth/token", fields, headers={**basic(rp.client.client_id, rp.secret), "DPoP": key.proof()})
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json)
+
+
+@pytest.mark.parametrize("name", ["jti", "htm", "htu", "iat", "nonce", "ath"])
+def test_odd_claims_of_a_proof_are_refused(rp: RelyingParty, name: str) -> None:
+    """A signed claim may hold whatever JSON can: never a crash. A `jti` is any text."""
+    key = DpopKey()
+    token = bound(rp, key)["access_token"]
+    assert ask(rp, token, key.proof(USERINFO, access_token=token)).status_code == 200
+    for odd in ODD:
+        answer = ask(rp, token, key.proof(USERINFO, access_token=token, **{name: odd}))
+        expected = 200 if name == "jti" and isinstance(odd, str) else 401
+        assert answer.status_code == expected, (odd, answer.text)
+
+
+@pytest.mark.parametrize("name", ["alg", "typ", "jwk", "crit"])
+def test_odd_headers_of_a_proof_are_refused(rp: RelyingParty, name: str) -> None:
+    """The same for its header, which is read before any signature is."""
+    for odd in ODD:
+        asserts.is_oauth_error(refreshed(rp, DpopKey().proof(header={name: odd})), "invalid_dpop_proof")
+
+
+@pytest.mark.parametrize("name", ["kty", "crv", "x", "y"])
+def test_odd_keys_of_a_proof_are_refused(rp: RelyingParty, name: str) -> None:
+    """The same for the key in it."""
+    key = DpopKey()
+    for odd in ODD:
+        jwk = {**key.key.as_dict(private=False), name: odd}
+        asserts.is_oauth_error(refreshed(rp, key.proof(header={"jwk": jwk})), "invalid_dpop_proof")
+
+
+@pytest.mark.parametrize(
+    ("jwk", "why"),
+    [
+        ({"e": "AQAB", "n": "A" * 257 + "x" * 86}, "jwk: an RSA key has 2048 to 8192 bits"),
+        ({"e": "x" * 340, "n": "z" * 342}, "jwk: malformed key"),
+        ({"e": "AQAB", "n": "z" * 2732}, "jwk: an RSA key has 2048 to 8192 bits"),
+    ],
+    ids=["leading zeros", "large exponent", "large modulus"],
+)
+def test_rsa_keys_of_a_proof_have_sane_sizes(rp: RelyingParty, jwk: dict[str, str], why: str) -> None:
+    """Zeros in front make a short modulus look long; a large exponent makes each check cost a hundredfold."""
+    answer = refreshed(rp, DpopKey("RS256").proof(header={"jwk": {"kty": "RSA", **jwk}}))
+    asserts.is_oauth_error(answer, "invalid_dpop_proof")
+    assert answer.json["error_description"] == f"the DPoP proof is refused: {why}"
