@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from flask import Flask
 
-from tests.support import asserts
+from tests.support import asserts, factories
+from tests.support.browser import Browser
 from tests.support.dpop import DpopKey
 from tests.support.rp import RelyingParty, basic
 
@@ -77,3 +80,22 @@ def test_rsa_keys_of_a_proof_have_sane_sizes(rp: RelyingParty, jwk: dict[str, st
     answer = refreshed(rp, DpopKey("RS256").proof(header={"jwk": {"kty": "RSA", **jwk}}))
     asserts.is_oauth_error(answer, "invalid_dpop_proof")
     assert answer.json["error_description"] == f"the DPoP proof is refused: {why}"
+
+
+def test_a_pushed_request_that_lacks_a_nonce_was_not_refused(
+    make_app: Callable[..., Flask],
+) -> None:
+    """The app only has to come again (RFC 9449 §8): as at the token endpoint, no event says that it was refused."""
+    app = make_app(dpop_nonce=True)
+    factories.person(app)
+    rp, key = RelyingParty(app, Browser(app), *factories.client(app)), DpopKey()
+    headers = {**basic(rp.client.client_id, rp.secret), "DPoP": key.proof("/oauth/par")}
+    answer = rp.post("/oauth/par", rp.request(), headers=headers)
+    asserts.is_oauth_error(answer, "use_dpop_nonce")
+    assert asserts.events_of(app, "authorization.refused") == []
+    headers["DPoP"] = key.proof("/oauth/par", nonce=answer.headers["DPoP-Nonce"])
+    assert rp.post("/oauth/par", rp.request(), headers=headers).status_code == 201
+    headers["DPoP"] = key.proof("/oauth/par", nonce=answer.headers["DPoP-Nonce"])
+    refused = rp.post("/oauth/par", {**rp.request(), "dpop_jkt": "x" * 43}, headers=headers)
+    asserts.is_oauth_error(refused, "invalid_dpop_proof")
+    assert len(asserts.events_of(app, "authorization.refused")) == 1
