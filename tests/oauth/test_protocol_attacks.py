@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from flask import Flask
 from tests.support import asserts, factories
 from tests.support.browser import Browser
 from tests.support.dpop import DpopKey
+from tests.support.geo import IN_BERLIN, IN_BERLIN_TOO
 from tests.support.rp import RelyingParty, basic
+from tests.support.watched import at, server
 
 USERINFO = "/oauth/userinfo"
 BACK = "https://wiki.example.org/signed-out"
@@ -99,3 +102,19 @@ def test_a_pushed_request_that_lacks_a_nonce_was_not_refused(
     refused = rp.post("/oauth/par", {**rp.request(), "dpop_jkt": "x" * 43}, headers=headers)
     asserts.is_oauth_error(refused, "invalid_dpop_proof")
     assert len(asserts.events_of(app, "authorization.refused")) == 1
+
+
+def test_a_move_of_an_app_that_keeps_its_refresh_token_is_recorded(
+    make_app: Callable[..., Flask], tmp_path: Path
+) -> None:
+    """Without rotation as with it: the first use elsewhere is told, the next at the same place is not."""
+    app = server(make_app, tmp_path)
+    about = {"dpop_bound_access_tokens": True, "refresh_token_rotation": False}
+    rp, key = RelyingParty(app, at(app, IN_BERLIN), *factories.client(app, **about)), DpopKey()
+    rp.machine.environ_base = {**rp.machine.environ_base, "REMOTE_ADDR": IN_BERLIN}
+    fields = {"grant_type": "refresh_token", "refresh_token": bound(rp, key)["refresh_token"]}
+    for address, count in ((IN_BERLIN, 0), (IN_BERLIN_TOO, 1), (IN_BERLIN_TOO, 1)):
+        rp.machine.environ_base = {**rp.machine.environ_base, "REMOTE_ADDR": address}
+        headers = {**basic(rp.client.client_id, rp.secret), "DPoP": key.proof()}
+        assert rp.post("/oauth/token", fields, headers=headers).status_code == 200
+        assert len(asserts.events_of(app, "family.moved")) == count
