@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from auth_server.errors import InvalidRedirectUri
 from tests.support import asserts, factories
 from tests.support.browser import Browser
 from tests.support.dpop import DpopKey
@@ -118,3 +119,20 @@ def test_a_move_of_an_app_that_keeps_its_refresh_token_is_recorded(
         headers = {**basic(rp.client.client_id, rp.secret), "DPoP": key.proof()}
         assert rp.post("/oauth/token", fields, headers=headers).status_code == 200
         assert len(asserts.events_of(app, "family.moved")) == count
+
+
+@pytest.mark.parametrize("host", ["wiki.example.org;sandbox", "wiki.example.org,default-src", "a'b.example", "a(b"])
+@pytest.mark.parametrize("name", ["frontchannel_logout_uri", "backchannel_logout_uri", "client_uri", "redirect_uris"])
+def test_no_host_reaches_into_a_policy(app: Flask, host: str, name: str) -> None:
+    """An app's host stands in the Content-Security-Policy of the page after a logout: it is a host, nothing else."""
+    value = f"https://{host}/front"
+    with pytest.raises(InvalidRedirectUri):
+        factories.client(app, **{name: [value] if name == "redirect_uris" else value})
+
+
+@pytest.mark.parametrize(
+    "host", ["wiki.example.org", "xn--bcher-kva.example:8443", "a_b.example.org", "[2001:db8::1]:8443"]
+)
+def test_real_hosts_are_hosts(app: Flask, host: str) -> None:
+    """The twin of the above."""
+    factories.client(app, frontchannel_logout_uri=f"https://{host}/front;x=1,2'")
