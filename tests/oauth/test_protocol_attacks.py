@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from flask import Flask
 
+from auth_server.clients import client as clients
 from auth_server.errors import InvalidRedirectUri
+from auth_server.oauth import response
+from auth_server.tokens import backchannel, ending
 from tests.support import asserts, factories
 from tests.support.browser import Browser
 from tests.support.dpop import DpopKey
 from tests.support.geo import IN_BERLIN, IN_BERLIN_TOO
-from tests.support.rp import RelyingParty, basic
+from tests.support.rp import RelyingParty, basic, payload
 from tests.support.watched import at, server
 
 USERINFO = "/oauth/userinfo"
@@ -136,3 +140,45 @@ def test_no_host_reaches_into_a_policy(app: Flask, host: str, name: str) -> None
 def test_real_hosts_are_hosts(app: Flask, host: str) -> None:
     """The twin of the above."""
     factories.client(app, frontchannel_logout_uri=f"https://{host}/front;x=1,2'")
+
+
+def test_a_disabled_app_is_not_let_in_frames(app: Flask, browser: Browser) -> None:
+    """What was switched off does not run in the person's browser any more, nor learns of the session."""
+    rp = RelyingParty(app, browser, *factories.client(app, frontchannel_logout_uri=FRONT))
+    rp.tokens()
+    factories.within(app, lambda: ending.disable_client(rp.client))
+    answer = browser.sign_out()
+    assert "iframe" not in answer.text
+    assert "frame-src" not in answer.headers["Content-Security-Policy"]
+
+
+def test_state_comes_back_behind_an_empty_query(app: Flask, browser: Browser) -> None:
+    """An address that ends in `?` takes no second one: the app would read a parameter named `?state`."""
+    rp = RelyingParty(app, browser, *factories.client(app, post_logout_redirect_uris=[BACK + "?"]))
+    hint = rp.tokens()["id_token"]
+    about = {"id_token_hint": hint, "post_logout_redirect_uri": BACK + "?", "state": "x"}
+    assert browser.get("/oauth/logout?" + urlencode(about)).headers["Location"] == BACK + "?state=x"
+
+
+@pytest.mark.parametrize("kind", ["access_token", "logout_token", "signed_answer", "status_list"])
+def test_no_other_token_of_ours_is_a_hint(rp: RelyingParty, kind: str) -> None:
+    """All are signed by our keys; an ID token alone says whom an app means."""
+    tokens = rp.tokens()
+    sub = payload(tokens["id_token"])["sub"]
+    payload_of = {"client_id": rp.client.client_id, "sub": sub, "sid": "s", "jti": "j"}
+
+    def make() -> str:
+        client = clients.find(rp.client.client_id)
+        assert client
+        return {
+            "access_token": lambda: tokens["access_token"],
+            "logout_token": lambda: backchannel._logout_token(client, payload_of),
+            "signed_answer": lambda: response._signed({"code": "x", "iss": ISSUER}, client),
+            "status_list": lambda: rp.machine.get("/oauth/status/0").text,
+        }[kind]()
+
+    token = factories.within(rp.app, make)
+    asserts.is_redirect_error(rp.authorize(prompt="none", id_token_hint=token), "invalid_request")
+    answer = rp.browser.get("/oauth/logout?" + urlencode({"id_token_hint": token}))
+    asserts.is_page(answer, "logout")
+    assert rp.userinfo(token).status_code == (200 if kind == "access_token" else 401)
