@@ -19,14 +19,13 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
+from auth_server.keys import foreign
 from auth_server.keys.confirmation import JKT, Confirmation
 
 ALGORITHMS = ("ES256", "EdDSA", "PS256", "RS256")
 LEEWAY = timedelta(seconds=60)
 """How old a proof may be, and how far ahead a client's clock."""
 _LONGEST = 8192
-_SHORTEST_MODULUS = 342
-"""Characters of base64url that 2048 bits take."""
 _PUBLIC = {"RSA": ("e", "n"), "EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
 _CURVES = {"ES256": "P-256", "EdDSA": "Ed25519"}
 _KEY_TYPES = {"ES256": "EC", "EdDSA": "OKP", "PS256": "RSA", "RS256": "RSA"}
@@ -112,8 +111,6 @@ def _key(alg: str, jwk: dict[str, Any]) -> tuple[RSAKey | ECKey | OKPKey, str]:
         raise BadProof("jwk does not fit alg")
     if alg in _CURVES and jwk["crv"] != _CURVES[alg]:
         raise BadProof("jwk has another curve")
-    if kty == "RSA" and len(jwk["n"]) < _SHORTEST_MODULUS:
-        raise BadProof("the RSA key is too short")
     return _imported(kty, values)
 
 
@@ -122,7 +119,11 @@ def _imported(kty: str, values: tuple[str, ...]) -> tuple[RSAKey | ECKey | OKPKe
     """A client signs every request with the same key: it is parsed once."""
     jwk = {"kty": kty, **dict(zip(_PUBLIC[kty], values, strict=True))}
     try:
+        if kty == "RSA":
+            foreign.check_rsa(jwk)
         key = _KINDS[kty].import_key(jwk)
+    except foreign.BadKey as cause:
+        raise BadProof(f"jwk: {cause}") from None
     except _MALFORMED:
         raise BadProof("malformed jwk") from None
     canonical = json.dumps(dict(sorted(jwk.items())), separators=(",", ":"))
@@ -166,7 +167,7 @@ def _normal(uri: object) -> str | None:
 
 
 def _same(sent: object, expected: str) -> bool:
-    return isinstance(sent, str) and hmac.compare_digest(sent.encode(), expected.encode())
+    return isinstance(sent, str) and hmac.compare_digest(sent.encode("utf-8", "surrogatepass"), expected.encode())
 
 
 def _base64url(raw: bytes) -> str:

@@ -40,7 +40,7 @@ def keys(jwk: Any) -> tuple[Key, ...]:
     if not isinstance(kid, str) or len(kid) > _LONGEST_KID:
         raise BadKey(f"a kid is a text of at most {_LONGEST_KID} characters")
     if jwk["kty"] == "RSA":
-        _check_rsa(jwk)
+        check_rsa(jwk)
     try:
         parsed = jose.public_half(jwk)
     except (*jose.MALFORMED, BadToken):
@@ -74,8 +74,8 @@ def _algorithms(jwk: dict[str, Any]) -> tuple[str, ...]:
     return tuple(alg for alg in possible if jwk.get("alg", alg) == alg)
 
 
-def _check_rsa(jwk: dict[str, Any]) -> None:
-    """Look at the size before anything is computed with it."""
+def check_rsa(jwk: dict[str, Any]) -> None:
+    """Look at the size before anything is computed with it; raise `BadKey`."""
     modulus, exponent = jwk.get("n"), jwk.get("e")
     if not isinstance(modulus, str) or not isinstance(exponent, str) or len(exponent) > _LONGEST_EXPONENT:
         raise BadKey("malformed key")

@@ -21,6 +21,7 @@ from auth_server.clients import client as clients
 from auth_server.clients.client import Client
 from auth_server.infra import clock, crypto
 from auth_server.oauth import hints
+from auth_server.oauth.response import with_query
 from auth_server.oauth.server import LONGEST_VALUE
 from auth_server.tokens import families
 from auth_server.web import csrf, headers, session
@@ -144,16 +145,15 @@ def _with_state(found: LogoutRequest) -> str:
         return ""
     if not found.state:
         return found.redirect_uri
-    joiner = "&" if urlsplit(found.redirect_uri).query else "?"
-    return found.redirect_uri + joiner + urlencode({"state": found.state})
+    return with_query(found.redirect_uri, {"state": found.state})
 
 
 def _frames(ended: Session) -> list[str]:
     """Return the addresses that the page loads for the apps of this session (Front-Channel Logout §3)."""
-    about = urlencode({"iss": config.current().issuer, "sid": ended.id})
+    about = {"iss": config.current().issuer, "sid": ended.id}
     apps = (clients.find(client_id) for _session, client_id, _user in families.apps_of_sessions([ended.id]))
-    uris = [app.details.get("frontchannel_logout_uri", "") for app in apps if app]
-    return [uri + ("&" if urlsplit(uri).query else "?") + about for uri in uris if uri]
+    uris = [app.details.get("frontchannel_logout_uri", "") for app in apps if app and not app.is_disabled]
+    return [with_query(uri, about) for uri in uris if uri]
 
 
 def _origin(uri: str) -> str:

@@ -37,13 +37,8 @@ class PushedRequestEndpoint(TokenEndpoint):  # type: ignore[misc]
         try:
             found = _checked(request, caller.client)
         except ProtocolError as error:
-            record(
-                Event.AUTHORIZATION_REFUSED,
-                client=caller.client.client_id,
-                reason=(error.detail or error.description)[:255],
-                error=error.code,
-                changes_nothing=True,
-            )
+            if error.is_refusal:
+                _record(caller.client, error)
             raise
         reference = REFERENCE + waiting.push(found.params, found.created_at)
         return 201, {"request_uri": reference, "expires_in": int(waiting.REFERENCE_LIFE.total_seconds())}, []
@@ -56,6 +51,16 @@ def setup_par(machines: Machines, server: Server) -> None:
         return server.create_endpoint_response(PushedRequestEndpoint.ENDPOINT_NAME, request)  # type: ignore[no-any-return]
 
     machines.add(PATH, push, ("POST",), limited=True, writes=True, creates=True)
+
+
+def _record(client: Client, error: ProtocolError) -> None:
+    record(
+        Event.AUTHORIZATION_REFUSED,
+        client=client.client_id,
+        reason=(error.detail or error.description)[:255],
+        error=error.code,
+        changes_nothing=True,
+    )
 
 
 def _checked(request: TokenRequest, client: Client) -> AuthorizationRequest:

@@ -37,7 +37,7 @@ def respond(redirect_uri: str, mode: str, state: str | None, parameters: Mapping
             "oauth/form_post.html", action=redirect_uri, fields=list(answer.items()), app_name=client.name
         )
         return Response(page, content_type="text/html; charset=utf-8")
-    return redirect(_with_query(redirect_uri, answer), 303)  # type: ignore[return-value]
+    return redirect(with_query(redirect_uri, answer), 303)  # type: ignore[return-value]
 
 
 def error_parameters(error: ProtocolError) -> dict[str, str]:
@@ -55,7 +55,7 @@ def _signed(answer: Mapping[str, str], client: Client) -> str:
     return jose.sign(claims, keyring.signer(client.authorization_alg))
 
 
-def _with_query(uri: str, parameters: Mapping[str, str]) -> str:
-    """Append to the registered query, which stays as it is."""
+def with_query(uri: str, parameters: Mapping[str, str]) -> str:
+    """Append to a registered address, whose own query stays as it is."""
     joiner = "&" if urlsplit(uri).query else ("" if uri.endswith("?") else "?")
     return uri + joiner + urlencode(parameters)

@@ -64,19 +64,23 @@ def _accepted_move(client: Client, found: Refresh) -> Move | None:
 
 def _successor(client: Client, found: Refresh, presented: str, move: Move | None) -> str | None:
     """Rotate, once, and return the successor; None where the client keeps the one it has."""
+    is_kept = not client.rotates and found.rotated_at is None
+    if is_kept and not store.prolong(found, client.refresh_token_idle_ttl):
+        raise InvalidGrant("the authorization has ended", detail="ended meanwhile")
+    successor = None if is_kept else _rotated(client, found, presented)
+    if move:
+        moves.note(found, move)
+    return successor
+
+
+def _rotated(client: Client, found: Refresh, presented: str) -> str:
     idle_life, grace = client.refresh_token_idle_ttl, client.refresh_token_grace
     successor = None
-    if not client.rotates and found.rotated_at is None:
-        if not store.prolong(found, idle_life):
-            raise InvalidGrant("the authorization has ended", detail="ended meanwhile")
-        return None
     if found.rotated_at is None:
         successor = store.rotate(found, presented, idle_life=idle_life, grace=grace)
     if successor is None:  # it was rotated before, or somebody was faster: look at what they left
         rotated = found if found.rotated_at else store.find_refresh_token(presented) or found
         successor = _same_again(client, rotated, presented)
-    if move:
-        moves.note(found, move)
     return successor
 
 
