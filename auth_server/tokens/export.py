@@ -94,7 +94,7 @@ PARTS: Mapping[str, Part] = {
         "authorization_code",
         "family_id",
         shown=("family_id", "redirect_uri", "expires_at", "spent_at"),
-        withheld=("digest", "code_challenge"),
+        withheld=("digest", "code_challenge", "dpop_jkt"),
         of_family=True,
     ),
     "app_access_devices": Part(
@@ -111,7 +111,7 @@ PARTS: Mapping[str, Part] = {
         "refresh_token",
         "family_id",
         shown=("family_id", "created_at", "expires_at", "rotated_at", "network", "country", "agent"),
-        withheld=("digest", "successor_sealed", "window_ends_at", "window_count"),
+        withheld=("digest", "successor_sealed", "window_ends_at", "window_count", "jkt"),
         of_family=True,
     ),
     "links": Part(

@@ -44,7 +44,7 @@ def test_what_has_not_arrived_is_listed_retried_and_dropped(app: Flask, run: Run
     """Never what is in it; an unknown id is refused."""
     factories.within(app, lambda: outbox.add("mail", {"link": "s3cret-link"}, about="notice 42"))
     (row,) = run("mail", "list", "--json").json
-    assert set(row) == {"id", "about", "created", "tries", "next_try", "error"}
+    assert set(row) == {"id", "kind", "about", "created", "tries", "next_try", "error"}
     assert (row["about"], row["tries"], row["error"]) == ("notice 42", 0, "")
     assert "s3cret" not in run("mail", "list").out
     assert "1 will be tried" in run("mail", "retry", row["id"]).err

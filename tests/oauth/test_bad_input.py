@@ -133,6 +133,9 @@ def test_any_value_of_a_token_parameter(rp: RelyingParty, grant: str) -> None:
         "client_credentials": {},
         DEVICE_CODE: {"device_code": "x"},
     }
+    if grant == "client_credentials":  # a service's first token takes its place in the status list
+        good = form({"grant_type": grant})
+        rp.machine.post("/oauth/token", data=good, content_type=FORM, headers=basic(client.client_id, secret))
     before = asserts.rows(rp.app)
     for name in TOKEN:
         headers = {} if name in ("client_id", "client_secret") else basic(client.client_id, secret)

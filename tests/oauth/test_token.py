@@ -58,7 +58,7 @@ def test_nothing_is_taken_from_the_query(rp: RelyingParty) -> None:
 def test_only_a_form_is_a_body(rp: RelyingParty, content_type: str) -> None:
     """JSON is not parsed (OAuth 2.1 §3.2); a charset beside the type does no harm."""
     bodies = (b'{"grant_type": "client_credentials"}', b"grant_type=client_credentials", b"--x--", b"")
-    for body in bodies:
+    for body in bodies if content_type else bodies[:-1]:  # nothing at all is a form without fields
         answer = send(rp, data=body, content_type=content_type)
         asserts.is_oauth_error(answer, "invalid_request")
         assert answer.json["error_description"] == f"the body must be {FORM}"
@@ -70,7 +70,7 @@ def test_only_a_form_is_a_body(rp: RelyingParty, content_type: str) -> None:
     "grant_type",
     [
         *("password", "implicit", "token", "AUTHORIZATION_CODE", 'a"b', "é", "\\", "<b>"),
-        *(f"urn:ietf:params:oauth:grant-type:{name}" for name in ("device_code", "jwt-bearer", "token-exchange")),
+        *(f"urn:ietf:params:oauth:grant-type:{name}" for name in ("jwt-bearer", "token-exchange")),
     ],
 )
 def test_other_grant_types_do_not_exist(rp: RelyingParty, grant_type: str) -> None:

@@ -199,7 +199,7 @@ MACHINE = [
     ("GET", "/.well-known/nothing", 404),
     ("POST", "/.well-known/jwks.json", 405),
     ("GET", "/oauth/register", 404),
-    ("POST", "/oauth/par", 404),
+    ("POST", "/oauth/register", 404),
     ("DELETE", "/oauth/token", 405),
     ("PUT", "/oauth/userinfo", 405),
 ]

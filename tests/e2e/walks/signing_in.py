@@ -6,6 +6,7 @@ from playwright.sync_api import Page
 
 from tests.e2e.conftest import Site
 from tests.e2e.device import Device, without_autofill
+from tests.e2e.television import Television
 from tests.e2e.test_stories import authorization_url
 from tests.e2e.walks.steps import Look, arrive, ask_for_passkey, press, sign_in, without_our_script, without_password
 from tests.support.authenticator import Authenticator
@@ -36,6 +37,23 @@ def the_flow(site: Site, page: Page, email: str, look: Look) -> None:
     look(page, "error")
     page.goto(site.issuer + "/nowhere")
     look(page, "error")
+
+
+def a_device(site: Site, page: Page, email: str, look: Look) -> None:
+    """The code of a device: typed wrong, filled in by a link, asked about, allowed."""
+    codes = Television(site).ask()
+    page.goto(site.issuer + "/account")
+    sign_in(page, email)
+    page.goto(site.issuer + "/device")
+    page.locator("input[name=user_code]").fill("bcdf ghjk")
+    press(page)
+    look(page, "device", wrong=True)
+    page.goto(codes["verification_uri_complete"])
+    look(page, "device")
+    press(page)
+    look(page, "consent")
+    page.locator("main button[value=allow]").click()
+    look(page, "done")
 
 
 def the_account(site: Site, page: Page, email: str, look: Look) -> None:
