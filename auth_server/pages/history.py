@@ -154,6 +154,7 @@ def _of_apps() -> dict[Event, str]:
     return {
         Event.CONSENT_GRANTED: _("App allowed"),
         Event.USER_CODE_FAILED: _("Wrong code of a device"),
+        Event.USER_CODE_THROTTLED: _("Too many wrong codes"),
         Event.DEVICE_ALLOWED: _("App on another device allowed"),
         Event.APP_DISCONNECTED: _("App disconnected"),
         Event.APP_TOLD: _("App told that you signed out; it has confirmed"),
