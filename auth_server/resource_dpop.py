@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from threading import Lock
 from typing import Any
+from urllib.parse import quote
 
 from flask import request
 
@@ -57,7 +58,7 @@ def check_bound(token: dict[str, Any], first_time: FirstTime) -> None:
         proof = dpop.verify(
             request.headers.get("DPoP", ""),
             method=request.method,
-            uri=request.base_url,
+            uri=f"{request.host_url}{quote((request.root_path + request.path).lstrip('/'))}",
             now=datetime.now(UTC),
             access_token=presented,
         )

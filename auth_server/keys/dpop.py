@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from joserfc import jws
 from joserfc.errors import JoseError
@@ -154,7 +154,10 @@ def _good_until(iat: object, now: datetime) -> datetime:
 
 
 def _normal(uri: object) -> str | None:
-    """Return an address without query and fragment, normalised (RFC 9449 §4.3, RFC 3986 §6.2)."""
+    """Return an address without query and fragment, normalised (RFC 9449 §4.3, RFC 3986 §6.2).
+
+    The path is decoded: so it reaches an application (PEP 3333), whichever characters a client has escaped.
+    """
     if not isinstance(uri, str):
         return None
     try:
@@ -163,7 +166,7 @@ def _normal(uri: object) -> str | None:
     except ValueError:
         return None
     shown = "" if port in (None, _DEFAULT_PORTS.get(scheme)) else f":{port}"
-    return f"{scheme}://{host}{shown}{parts.path or '/'}"
+    return f"{scheme}://{host}{shown}{unquote(parts.path) or '/'}"
 
 
 def _same(sent: object, expected: str) -> bool:

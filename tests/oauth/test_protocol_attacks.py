@@ -11,11 +11,13 @@ import pytest
 from flask import Flask
 
 from auth_server.clients import client as clients
+from auth_server.clients.metadata import DEVICE_CODE
 from auth_server.errors import InvalidRedirectUri
 from auth_server.oauth import response
-from auth_server.tokens import backchannel, ending
+from auth_server.tokens import backchannel, ending, status_index
 from tests.support import asserts, factories
 from tests.support.browser import Browser
+from tests.support.device import Device, allow, client_of
 from tests.support.dpop import DpopKey
 from tests.support.geo import IN_BERLIN, IN_BERLIN_TOO
 from tests.support.rp import RelyingParty, basic, payload
@@ -182,3 +184,35 @@ def test_no_other_token_of_ours_is_a_hint(rp: RelyingParty, kind: str) -> None:
     answer = rp.browser.get("/oauth/logout?" + urlencode({"id_token_hint": token}))
     asserts.is_page(answer, "logout")
     assert rp.userinfo(token).status_code == (200 if kind == "access_token" else 401)
+
+
+def test_a_device_is_bound_to_its_key_and_ends_with_the_sign_in(app: Flask, browser: Browser) -> None:
+    """No poll succeeds without a proof; no other key refreshes; what was given is recalled and the app is told."""
+    told = {"backchannel_logout_uri": "https://tv.example.org/out", "dpop_bound_access_tokens": True, "scope": "openid"}
+    device, key = Device(app, *client_of(app, **told)).started(), DpopKey()
+    allow(browser, device.user_code)
+    asserts.is_oauth_error(device.poll(), "invalid_dpop_proof")
+    found = sent(device, key, grant_type=DEVICE_CODE, device_code=device.codes["device_code"]).json
+    renewal = {"grant_type": "refresh_token", "refresh_token": found["refresh_token"]}
+    assert payload(found["access_token"])["cnf"] == {"jkt": key.jkt}
+    asserts.is_oauth_error(sent(device, DpopKey(), **renewal), "invalid_grant")
+    renewed = sent(device, key, **renewal).json
+    place = payload(renewed["access_token"])["status"]["status_list"]["idx"]
+    assert place not in recalled(app)
+    browser.sign_out()
+    assert place in recalled(app)
+    asserts.is_oauth_error(
+        sent(device, key, grant_type="refresh_token", refresh_token=renewed["refresh_token"]), "invalid_grant"
+    )
+    assert [row for row in asserts.rows(app)["outbox"] if "backchannel_logout" in row]
+
+
+def recalled(app: Flask) -> tuple[int, ...]:
+    return factories.within(app, lambda: status_index.recalled(0)) or ()
+
+
+def sent(device: Device, key: DpopKey, **fields: str) -> Any:
+    """Return the token endpoint's answer to a device that proves to hold this key."""
+    about = {**fields, "client_id": device.client.client_id}
+    machine = device.app.test_client(use_cookies=False)
+    return machine.post("/oauth/token", data=about, headers={"DPoP": key.proof()}, base_url=ISSUER)

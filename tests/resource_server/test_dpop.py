@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from auth_server import resource_server
 from auth_server.keys import jose
 from auth_server.resource_dpop import Memory
 from tests.support.dpop import DpopKey
@@ -114,3 +116,19 @@ def test_the_memory_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [memory.first_time(name, later) for name in ("a", "b", "c", "a")] == [True, True, False, False]
     memory = Memory()
     assert [memory.first_time(name, before) for name in ("a", "b", "c", "a")] == [True] * 4
+
+
+@pytest.mark.parametrize(
+    "shown", ["caf%C3%A9", "caf%c3%a9", "a%2Fb", "a%3Ab", "a%7Eb", "a%25b", "a%2541", "a+b", "a b"]
+)
+def test_an_escaped_path_is_the_same_path(issuer: Issuer, key: DpopKey, shown: str) -> None:
+    """What a client escapes does not matter (RFC 3986 §6.2.2); another path is another one."""
+    app = Flask("orders")
+    protect = resource_server.protector(issuer=issuer.url, audience=AUDIENCE)
+    app.get("/orders/<path:name>")(protect("orders:read")(lambda name: name))
+    api, token, path = app.test_client(), bound(issuer, key), f"/orders/{shown}"
+    fitting = key.proof(path, "GET", site=SITE, access_token=token)
+    assert ask(api, token, fitting, path=path).status_code == 200
+    is_refused_as(
+        ask(api, token, key.proof(path + "x", "GET", site=SITE, access_token=token), path=path), "invalid_dpop_proof"
+    )
