@@ -164,8 +164,7 @@ def create(
         secret = secret or secrets.make_up()
         secrets.insert(chosen, secret, readable=method == metadata.SIGNS_WITH_SECRET)
     _cache.bump()
-    about = {"self_registered": True} if registration_digest else {}
-    record(Event.CLIENT_CREATED, client=chosen, **about)
+    record(Event.CLIENT_CREATED, client=chosen, self_registered=registration_digest is not None)
     return _loaded(chosen), secret.raw if secret and secret.is_ours else None
 
 
