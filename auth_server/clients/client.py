@@ -276,18 +276,11 @@ def _loaded(client_id: str) -> Client:
 
 def _load(client_id: str) -> Client | None:
     row = database.first(_FIND, {"which": client_id})
-    return None if row is None else _value(*row, secrets=secrets.of(client_id))
+    return None if row is None else _value(row, secrets.of(client_id))
 
 
-def _value(
-    client_id: str,
-    details: Any,
-    created_at: datetime,
-    disabled_at: datetime | None,
-    registration_digest: str | None,
-    *,
-    secrets: tuple[Secret, ...],
-) -> Client:
+def _value(row: Any, secrets: tuple[Secret, ...]) -> Client:
+    client_id, details, created_at, disabled_at, registration_digest = row
     settings = config.current()
 
     def seconds(name: str) -> timedelta | None:

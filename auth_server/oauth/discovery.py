@@ -38,6 +38,9 @@ JWKS_PATH = "/.well-known/jwks.json"
 METADATA_PATHS = ("/.well-known/openid-configuration", "/.well-known/oauth-authorization-server")
 PATHS = (*METADATA_PATHS, JWKS_PATH)
 _METADATA_MAX_AGE_SECONDS = 300
+_LOGOUT = tuple(
+    f"{way}_logout_{what}" for way in ("backchannel", "frontchannel") for what in ("supported", "session_supported")
+)
 
 
 def setup_discovery(machines: Machines, server: Server) -> None:
@@ -65,10 +68,7 @@ def provider_metadata(server: Server) -> dict[str, Any]:
         "device_authorization_endpoint": settings.url(device.PATH),
         **registration.told(),
         "end_session_endpoint": settings.url(logout.PATH),
-        "backchannel_logout_supported": True,
-        "backchannel_logout_session_supported": True,
-        "frontchannel_logout_supported": True,
-        "frontchannel_logout_session_supported": True,
+        **dict.fromkeys(_LOGOUT, True),
         "jwks_uri": settings.url(JWKS_PATH),
         "response_types_supported": ["code"],
         "response_modes_supported": list(response.MODES),
