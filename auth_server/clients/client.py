@@ -286,8 +286,7 @@ def _value(row: Any, secrets: tuple[Secret, ...]) -> Client:
     def seconds(name: str) -> timedelta | None:
         return timedelta(seconds=details[name]) if name in details else None
 
-    grace = seconds("refresh_token_grace")
-    is_public = details.get("token_endpoint_auth_method") == "none"
+    grace, is_public = seconds("refresh_token_grace"), details.get("token_endpoint_auth_method") == "none"
     return Client(
         client_id=client_id,
         name=details.get("client_name") or client_id,
