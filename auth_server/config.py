@@ -130,7 +130,7 @@ class Settings(WatchSettings):
         values.one_of("on", "off"), "on", "Whether people may delete their own accounts; `off` for teams.", "on"
     )
     registration: str = setting(
-        values.one_of("off", not_yet=("token", "open")), "off", "Dynamic client registration.", "off"
+        values.one_of("off", "token", "open"), "off", "Who may register clients: nobody, with a token, all.", "token"
     )
     client_id_metadata: str = setting(
         values.one_of("on", "off"), "on", "Client ID Metadata Documents (not in this version).", "on"

@@ -176,6 +176,12 @@ class InvalidRedirectUri(ProtocolError):
     code = "invalid_redirect_uri"
 
 
+class UnapprovedSoftwareStatement(ProtocolError):
+    """RFC 7591 §3.2.2."""
+
+    code = "unapproved_software_statement"
+
+
 class InvalidToken(ProtocolError):
     """RFC 6750 §3.1. Every refused token gets the same sentence."""
 

@@ -14,6 +14,7 @@ from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
 from auth_server import config
+from auth_server.access import unwanted
 from auth_server.accounts import browsers, challenges, letters, notices, pending, sessions
 from auth_server.database import MOST_DELETED, db
 from auth_server.infra import audit, events, limits, once, outbox, seen
@@ -51,6 +52,7 @@ def run_due() -> bool:
         opaque.prune,
         revocations.prune,
         status_index.prune,
+        unwanted.prune,
     ):
         _until_nothing_is_left(prune)
     _until_nothing_is_left(lambda: audit.prune(settings.audit_retention))

@@ -93,6 +93,15 @@ def test_only_get_and_post_are_taken(app: Flask) -> None:
     assert {method for taken in app.extensions["machines"].routes.values() for method in taken} == {"GET", "POST"}
 
 
+def test_a_client_alone_may_change_and_delete_its_own_row(make_app: Callable[..., Flask]) -> None:
+    """RFC 7592 needs two methods more, at one address, where there is no cookie that another site could use."""
+    routes = make_app(registration="open").extensions["machines"].routes
+    others = {path for path, methods in routes.items() if not {*methods} <= {"GET", "POST"}}
+    assert others == {surface.REGISTRATIONS}
+    assert set(routes[surface.REGISTRATIONS]) == {"GET", "PUT", "DELETE"}
+    assert routes["/oauth/register"] == ("POST",)
+
+
 def test_every_route_is_classified(app: Flask) -> None:
     """A new address is a machine endpoint, a page, or static; this list knows each."""
     machine = set(app.extensions["machines"].routes)

@@ -12,6 +12,7 @@ import click
 from auth_server.cli.root import confirm, example, in_app, json_option, refuse, say, show, yes_option
 from auth_server.clients import client as client_rows
 from auth_server.clients.client import Client
+from auth_server.clients.registration import information
 from auth_server.clients.secrets import SHORTEST_CHOSEN, New
 from auth_server.clients.secrets import of as secrets_of
 from auth_server.errors import InvalidClientMetadata, RefusedInput
@@ -57,7 +58,7 @@ def create(file: str | None, as_json: bool, **given: Any) -> None:
     client, raw_secret = client_rows.create(raw, client_id=chosen_id, secret=secret)
     if raw_secret:
         say("The client_secret is shown this once.")
-    show(registration(client, raw_secret), as_json)
+    show(information(client, raw_secret), as_json)
 
 
 @clients.command("list", epilog=example("clients list --json"))
@@ -79,7 +80,8 @@ def list_clients(as_json: bool) -> None:
 def show_client(client_id: str, as_json: bool) -> None:
     """Show a client's metadata."""
     client = find(client_id)
-    show({**registration(client, None), "disabled": client.is_disabled}, as_json)
+    ours = {"self_registered": client.is_self_registered, "disabled": client.is_disabled}
+    show({**information(client, None), **ours}, as_json)
 
 
 @clients.command("set", epilog=example('clients set wiki --scope "openid profile groups" --first-party'))
@@ -94,7 +96,7 @@ def set_client(client_id: str, file: str | None, as_json: bool, **given: Any) ->
     if not raw or {"client_id", "client_secret"} & raw.keys():
         raise click.UsageError("nothing to change, or a field that has a command of its own (secrets)")
     changed = client_rows.change(client, raw)
-    show(registration(changed, None), as_json)
+    show(information(changed, None), as_json)
 
 
 @clients.command("secrets", epilog=example("clients secrets wiki --add"))
@@ -158,15 +160,6 @@ def delete(client_id: str, yes: bool) -> None:
     confirm(f"Delete {client.name} and end its tokens?", yes)
     ending.delete_client(client)
     say(f"deleted {client_id}")
-
-
-def registration(client: Client, raw_secret: str | None) -> dict[str, Any]:
-    """Return the client information response (RFC 7591 §3.2.1)."""
-    answer: dict[str, Any] = {"client_id": client.client_id}
-    if raw_secret:
-        answer |= {"client_secret": raw_secret, "client_secret_expires_at": 0}
-    answer["client_id_issued_at"] = int(client.created_at.timestamp())
-    return {**answer, **client.details, "token_endpoint_auth_method": client.auth_method or "client_secret_basic"}
 
 
 def find(client_id: str) -> Client:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, String, bindparam, delete, select, update
+from sqlalchemy import JSON, Boolean, ColumnElement, String, bindparam, delete, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_server import config, database
@@ -33,13 +33,16 @@ class ClientRow(Base):
     made_by_apply: Mapped[bool] = mapped_column(Boolean)
     created_at: Mapped[datetime] = mapped_column(Moment)
     disabled_at: Mapped[datetime | None] = mapped_column(Moment)
+    registration_digest: Mapped[str | None] = mapped_column(String(64))
+    """Of the token with which a self-registered client manages this row; others have none."""
 
 
 _CLIENT: Any = ClientRow.__table__
 _FIND = Prepared(
-    select(_CLIENT.c.client_id, _CLIENT.c.details, _CLIENT.c.created_at, _CLIENT.c.disabled_at).where(
-        _CLIENT.c.client_id == bindparam("which")
-    )
+    select(
+        *(_CLIENT.c.client_id, _CLIENT.c.details, _CLIENT.c.created_at, _CLIENT.c.disabled_at),
+        _CLIENT.c.registration_digest,
+    ).where(_CLIENT.c.client_id == bindparam("which"))
 )
 
 
@@ -83,6 +86,12 @@ class Client:
     refresh_token_grace: timedelta
     details: Mapping[str, Any]
     created_at: datetime
+    registration_digest: str | None = field(default=None, repr=False)
+
+    @property
+    def is_self_registered(self) -> bool:
+        """Tell whether nobody has looked at it: it is never trusted silently."""
+        return self.registration_digest is not None
 
     @property
     def is_public(self) -> bool:
@@ -118,6 +127,11 @@ def find(client_id: str) -> Client | None:
     return _cache.get(client_id) if _CLIENT_ID.match(client_id) else None
 
 
+def find_now(client_id: str) -> Client | None:
+    """Return a client as the database has it at this moment, or None."""
+    return _load(client_id) if _CLIENT_ID.match(client_id) else None
+
+
 def listing() -> list[Client]:
     """Return every client, by id."""
     ids = [row.client_id for row in database.execute(select(_CLIENT.c.client_id).order_by(_CLIENT.c.client_id))]
@@ -125,11 +139,17 @@ def listing() -> list[Client]:
 
 
 def create(
-    raw: Mapping[str, Any], *, client_id: str | None = None, secret: New | None = None, by_apply: bool = False
+    raw: Mapping[str, Any],
+    *,
+    client_id: str | None = None,
+    secret: New | None = None,
+    by_apply: bool = False,
+    registration_digest: str | None = None,
 ) -> tuple[Client, str | None]:
     """Register a client; return it with the secret that was made up, or None when it has none or one was given.
 
-    Raises `InvalidClientMetadata`, `InvalidRedirectUri`, or `RefusedInput` for the id or the secret.
+    `registration_digest` marks one that registered itself. Raises `InvalidClientMetadata`, `InvalidRedirectUri`, or
+    `RefusedInput` for the id or the secret.
     """
     details = metadata.validate(raw)
     method = details.get("token_endpoint_auth_method")
@@ -137,15 +157,16 @@ def create(
     chosen = client_id or str(uuid.uuid4())
     if not _CLIENT_ID.match(chosen):
         raise RefusedInput("a client id has letters, digits and . _ ~ : / - only", "client_id")
-    values = {"client_id": chosen, "details": details, "made_by_apply": by_apply}
-    statement = database.insert(_CLIENT).values(**values, created_at=clock.now(), disabled_at=None)
+    values = {"client_id": chosen, "details": details, "made_by_apply": by_apply, "disabled_at": None}
+    values["registration_digest"] = registration_digest
+    statement = database.insert(_CLIENT).values(**values, created_at=clock.now())
     if database.execute(statement.on_conflict_do_nothing(index_elements=["client_id"])).rowcount != 1:
         raise RefusedInput("this client id is taken", "client_id")
     if metadata.has_secret(method):
         secret = secret or secrets.make_up()
         secrets.insert(chosen, secret, readable=method == metadata.SIGNS_WITH_SECRET)
     _cache.bump()
-    record(Event.CLIENT_CREATED, client=chosen)
+    record(Event.CLIENT_CREATED, client=chosen, self_registered=registration_digest is not None)
     return _loaded(chosen), secret.raw if secret and secret.is_ours else None
 
 
@@ -182,6 +203,19 @@ def remove(client: Client) -> None:
     record(Event.CLIENT_DELETED, client=client.client_id)
 
 
+def remove_self_registered(before: datetime, condition: ColumnElement[bool]) -> int:
+    """Delete some clients that registered themselves before that moment and meet the condition; return how many."""
+    is_old = (_CLIENT.c.registration_digest.is_not(None), _CLIENT.c.created_at <= before)
+    some = select(_CLIENT.c.client_id).where(*is_old, condition).limit(database.MOST_DELETED)
+    statement = delete(_CLIENT).where(_CLIENT.c.client_id.in_(some)).returning(_CLIENT.c.client_id)
+    gone = [row.client_id for row in database.execute(statement)]
+    if gone:
+        _cache.bump()
+    for client_id in gone:
+        record(Event.CLIENT_DELETED, client=client_id, cause="unwanted")
+    return len(gone)
+
+
 def add_secret(client: Client, secret: New | None = None) -> str | None:
     """Add a secret beside the present ones and return it when it was made up, or None when it was given."""
     if not metadata.has_secret(client.auth_method):
@@ -201,6 +235,25 @@ def remove_secret(client: Client, secret_id: str) -> bool:
     _cache.bump()
     record(Event.CLIENT_SECRET_REMOVED, client=client.client_id)
     return True
+
+
+def has_the_secret(client: Client, presented: object) -> bool:
+    """Tell whether this is one of the client's secrets."""
+    return isinstance(presented, str) and secrets.matching(client.secrets, presented) is not None
+
+
+def follow_method(client: Client, *, former: str | None) -> str | None:
+    """Let the secrets follow a changed authentication method; return a new one where one is needed.
+
+    A method without a secret of ours ends them; one that signs with it needs one that can be read.
+    """
+    needs = metadata.has_secret(client.auth_method)
+    is_fresh = client.auth_method == metadata.SIGNS_WITH_SECRET != former
+    if needs and client.secrets and not is_fresh:
+        return None
+    for secret in client.secrets:
+        remove_secret(client, secret.id)
+    return add_secret(client) if needs else None
 
 
 def made_by_apply() -> list[str]:
@@ -225,12 +278,11 @@ def _loaded(client_id: str) -> Client:
 
 def _load(client_id: str) -> Client | None:
     row = database.first(_FIND, {"which": client_id})
-    return None if row is None else _value(*row, secrets=secrets.of(client_id))
+    return None if row is None else _value(row, secrets.of(client_id))
 
 
-def _value(
-    client_id: str, details: Any, created_at: datetime, disabled_at: datetime | None, *, secrets: tuple[Secret, ...]
-) -> Client:
+def _value(row: Any, secrets: tuple[Secret, ...]) -> Client:
+    client_id, details, created_at, disabled_at, registration_digest = row
     is_public = details.get("token_endpoint_auth_method") == "none"
     return Client(
         client_id=client_id,
@@ -258,6 +310,7 @@ def _value(
         minimum_acr=details.get("minimum_acr"),
         details=details,
         created_at=created_at,
+        registration_digest=registration_digest,
         **_durations(details),
     )
 

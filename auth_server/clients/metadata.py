@@ -152,6 +152,10 @@ def _text(name: str, value: Any) -> str:
     return value.strip()
 
 
+def _names(name: str, value: Any) -> list[str]:
+    return [_text(name, item) for item in _texts(name, value)]
+
+
 def _redirect_uris(name: str, value: Any) -> list[str]:
     if not isinstance(value, list) or len(value) > _MOST_URIS:
         raise InvalidRedirectUri(f"{name}: expected a list of addresses")
@@ -228,7 +232,7 @@ _FIELDS: dict[str, Callable[[str, Any], Any]] = {
     "logo_uri": web_uri,
     "tos_uri": web_uri,
     "policy_uri": web_uri,
-    "contacts": _texts,
+    "contacts": _names,
     "redirect_uris": _redirect_uris,
     "post_logout_redirect_uris": _redirect_uris,
     "backchannel_logout_uri": web_uri,

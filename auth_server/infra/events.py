@@ -87,6 +87,9 @@ class Event(StrEnum):
     CLIENT_DELETED = "client.deleted"
     CLIENT_SECRET_ADDED = "client.secret_added"  # noqa: S105 - an event's name
     CLIENT_SECRET_REMOVED = "client.secret_removed"  # noqa: S105 - an event's name
+    REGISTRATION_TOKEN_MADE = "registration.token_made"  # noqa: S105 - an event's name
+    REGISTRATION_TOKEN_REVOKED = "registration.token_revoked"  # noqa: S105 - an event's name
+    REGISTRATION_REFUSED = "registration.refused"
     API_CREATED = "api.created"
     API_CHANGED = "api.changed"
     API_DELETED = "api.deleted"
@@ -135,6 +138,7 @@ FAILURES = frozenset(
         Event.FAMILY_MOVE_REFUSED,
         Event.CLIENT_AUTHENTICATION_FAILED,
         Event.INTROSPECTION_REFUSED,
+        Event.REGISTRATION_REFUSED,
         Event.DELIVERY_FAILED,
         Event.DELIVERY_GIVEN_UP,
     }

@@ -39,6 +39,8 @@ def covered(found: AuthorizationRequest, session: Session, scopes: tuple[str, ..
         return True
     if "consent" in found.prompts:
         return False
+    if found.client.is_self_registered:
+        return False  # nobody knows whose it is: a person looks at it each time (RFC 6819 §5.2.4.1)
     if found.client.first_party:
         return True
     if not found.redirect_uri.startswith(("https://", "http://")):
@@ -83,7 +85,7 @@ def render(client: Client, account: dict[str, str], lines: list[Permission], **w
         app={
             "name": client.name,
             "initials": initials(client.name),
-            "unverified": False,
+            "unverified": client.is_self_registered,
             "team": client.first_party,
         },
         account=account,
@@ -149,7 +151,7 @@ def permissions(client: Client, user_id: str, scopes: tuple[str, ...], *, everyt
     held = _held(client, user_id)
     asked = [_permission(scope, client, new=bool(held) and scope not in held) for scope in scopes if scope != "openid"]
     fresh = [permission for permission in asked if permission.new]
-    return fresh if fresh and not everything else asked
+    return fresh if fresh and not everything and not client.is_self_registered else asked
 
 
 def _lines(found: AuthorizationRequest, session: Session, scopes: tuple[str, ...]) -> list[Permission]:

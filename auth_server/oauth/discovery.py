@@ -21,6 +21,7 @@ from auth_server.oauth import (
     introspection,
     logout,
     par,
+    registration,
     response,
     revocation,
     token,
@@ -48,6 +49,9 @@ _ADDRESSES = {
     "end_session_endpoint": logout.PATH,
     "jwks_uri": JWKS_PATH,
 }
+_LOGOUT = tuple(
+    f"{way}_logout_{what}" for way in ("backchannel", "frontchannel") for what in ("supported", "session_supported")
+)
 
 
 def setup_discovery(machines: Machines, server: Server) -> None:
@@ -67,10 +71,8 @@ def provider_metadata(server: Server) -> dict[str, Any]:
         "issuer": settings.issuer,
         **{name: settings.url(path) for name, path in _ADDRESSES.items()},
         "require_pushed_authorization_requests": settings.require_par,
-        "backchannel_logout_supported": True,
-        "backchannel_logout_session_supported": True,
-        "frontchannel_logout_supported": True,
-        "frontchannel_logout_session_supported": True,
+        **registration.told(),
+        **dict.fromkeys(_LOGOUT, True),
         "response_types_supported": ["code"],
         "response_modes_supported": list(response.MODES),
         "grant_types_supported": [grant.GRANT_TYPE for grant, _extensions in server._token_grants],

@@ -8,6 +8,7 @@ of headers. There is no second way to these endpoints, so nothing can drift: the
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Callable, Iterable
@@ -33,6 +34,7 @@ from auth_server.web.headers import transport_security
 from auth_server.web.limits import CreatedLimit, RefusedLimit
 
 FORM = "application/x-www-form-urlencoded"
+JSON = "application/json"
 LARGEST_BODY = 64 * 1024
 MOST_FIELDS = 100
 LONGEST_QUERY = 16_384
@@ -72,9 +74,16 @@ class Request:
         content_type = self.environ.get("CONTENT_TYPE", "")
         if not content_type and not self._body():
             return {}
-        if content_type.partition(";")[0].strip().lower() != FORM:
+        if _media_type(content_type) != FORM:
             raise InvalidRequest(f"the body must be {FORM}")
         return _fields(_text(self._body()))
+
+    @cached_property
+    def json(self) -> dict[str, Any]:
+        """Return the object that was sent; raise `InvalidRequest` for anything else, `TooLarge`."""
+        if _media_type(self.environ.get("CONTENT_TYPE", "")) != JSON:
+            raise InvalidRequest(f"the body must be {JSON}")
+        return _object(_text(self._body()))
 
     @cached_property
     def query(self) -> dict[str, list[str]]:
@@ -210,7 +219,9 @@ def _of_other_method(endpoint: _Endpoint, request: Request) -> Answer:
         return answers.of_status(405, (allowed,))
     if request.path in surface.PROBES or "HTTP_ACCESS_CONTROL_REQUEST_METHOD" not in request.environ:
         return Answer(200, b"", (allowed, *answers.NO_STORE))
-    return Answer(204, b"", (*_PREFLIGHT, *answers.NO_STORE))
+    others = [method for method in endpoint.methods if method not in _USUAL_METHODS]
+    methods = ("Access-Control-Allow-Methods", ", ".join((*_USUAL_METHODS, *others, "OPTIONS")))
+    return Answer(204, b"", (methods, *_PREFLIGHT, *answers.NO_STORE))
 
 
 def _wait(seconds: int, why: str) -> Answer:
@@ -223,6 +234,33 @@ def _text(raw: bytes) -> str:
         return raw.decode()
     except UnicodeDecodeError:
         raise InvalidRequest("the request is not UTF-8") from None
+
+
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _object(text: str) -> dict[str, Any]:
+    """Read a JSON object as RFC 8259 has it: no name twice, no NaN, nothing that is no Unicode or too deep."""
+    try:
+        found = json.loads(text, object_pairs_hook=_members, parse_constant=_no_constant)
+        json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair could not be shown anywhere
+    except (ValueError, RecursionError):
+        raise InvalidRequest("the body is not well-formed JSON, or names something twice") from None
+    if not isinstance(found, dict):
+        raise InvalidRequest("the body must be a JSON object")
+    return found
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands there twice")
+    return found
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _fields(text: str) -> dict[str, list[str]]:
@@ -246,8 +284,8 @@ _CORS: Headers = (
     ("Access-Control-Allow-Origin", "*"),
     ("Access-Control-Expose-Headers", "WWW-Authenticate, DPoP-Nonce, X-Request-Id"),
 )
+_USUAL_METHODS = ("GET", "POST")
 _PREFLIGHT: Headers = (
-    ("Access-Control-Allow-Methods", "GET, POST, OPTIONS"),
     ("Access-Control-Allow-Headers", "Authorization, Content-Type, DPoP"),
     ("Access-Control-Max-Age", str(_CORS_CACHE_SECONDS)),
 )

@@ -9,6 +9,7 @@ ENDPOINTS = frozenset(
 )
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 STATUS_LISTS = "/oauth/status/"
+REGISTRATIONS = "/oauth/register/"
 STATIC = "/static/"
 FLOW_PAGES = (
     *("/login", "/logout", "/oauth/authorize", "/oauth/logout", "/recover", "/setup", "/signup", "/device"),
@@ -22,7 +23,7 @@ LINK_PAGES = ("/recover/", "/setup", "/signup/finish", "/signup/invitation", "/a
 
 def is_for_machines(path: str) -> bool:
     """Tell whether a path answers programs: no session, no cookie, JSON errors."""
-    return path in ENDPOINTS or path.startswith((WELL_KNOWN, STATUS_LISTS)) or path in PROBES
+    return path in ENDPOINTS or path.startswith((WELL_KNOWN, STATUS_LISTS, REGISTRATIONS)) or path in PROBES
 
 
 def is_static(path: str) -> bool:

@@ -16,7 +16,7 @@ from tests.e2e.walks.steps import sign_in
 from tests.support import pseudo
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sqlite_only, pytest.mark.timeout(600)]
-NAMES = ("Acme Notes", "Ada Lovelace", "JavaScript", "Chrome", "Linux")
+NAMES = ("Acme Notes", "Acme TV", "Ada Lovelace", "JavaScript", "Chrome", "Linux")
 """What stays as it is in every language, where it stands within a text that is not marked as a name."""
 
 LEFT_TO_RIGHT = ", ".join(f"main {kind}:visible" for kind in ("input[type=email]", "input[name=code]", "code", "pre"))
