@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -54,23 +55,28 @@ def test_a_key_that_a_thief_has_begun_with_is_never_shown_to_the_owner(app: Flas
     assert authenticator.answer(browser, browser.sign_in(), phone.code(1)).status_code == 303
 
 
-def slowly(act: Callable[[], object]) -> threading.Thread:
-    """Start an act whose password hash has to wait for others; return while it waits."""
-    line = [threading.Thread(target=hash_three_times) for _ in range(hashing.at_once())]
-    for others in line:
-        others.start()
-    time.sleep(0.1)
+@contextmanager
+def under_way(act: Callable[[], object]) -> Iterator[None]:
+    """Start an act whose password hash waits in line until the block is over; then let it end."""
+    holding, gate = threading.Semaphore(0), threading.Event()
+
+    def hold() -> None:
+        holding.release()
+        gate.wait()
+
+    for _ in range(hashing.at_once()):
+        hashing._pool.submit(hold)
+        holding.acquire()
     acting = threading.Thread(target=act)
     acting.start()
-    time.sleep(0.2)
-    assert acting.is_alive()
-    assert all(others.is_alive() for others in line)
-    return acting
-
-
-def hash_three_times() -> None:
-    for _ in range(3):
-        hashing.make(b"somebody else", 12)
+    while hashing._pool._work_queue.empty():
+        assert acting.is_alive()
+        time.sleep(0.01)
+    try:
+        yield
+    finally:
+        gate.set()
+        acting.join()
 
 
 def reset_meanwhile(app: Flask, stored: str) -> None:
@@ -90,9 +96,8 @@ def test_a_sign_in_under_way_does_not_outlive_a_reset(app: Flask, browser: Brows
     stored = factories.within(app, lambda: passwords.hash_now(NEW))
     answers: list[TestResponse] = []
     page = browser.get("/login")
-    waiting = slowly(lambda: answers.append(browser.submit(page, "/login", email=ADA, password=PASSWORD)))
-    reset_meanwhile(app, stored)
-    waiting.join()
+    with under_way(lambda: answers.append(browser.submit(page, "/login", email=ADA, password=PASSWORD))):
+        reset_meanwhile(app, stored)
     assert browser.get("/account").status_code == 303
     asserts.is_page(answers[0], "login", 401)
     assert Browser(app).sign_in(password=NEW).status_code == 303
@@ -103,9 +108,8 @@ def test_a_change_of_the_password_under_way_does_not_undo_a_reset(app: Flask, br
     stored = factories.within(app, lambda: passwords.hash_now(NEW))
     browser.sign_in()
     page = browser.get(f"{SECURITY}/password")
-    waiting = slowly(lambda: browser.submit(page, f"{SECURITY}/password", current=PASSWORD, password=THIEFS))
-    reset_meanwhile(app, stored)
-    waiting.join()
+    with under_way(lambda: browser.submit(page, f"{SECURITY}/password", current=PASSWORD, password=THIEFS)):
+        reset_meanwhile(app, stored)
     assert Browser(app).sign_in(password=THIEFS).status_code == 401
     assert Browser(app).sign_in(password=NEW).status_code == 303
 

@@ -170,6 +170,8 @@ def crowded(app: Flask) -> Iterator[Connection]:
     """Return a connection to a database with many rows; its planner knows of them."""
     with app.app_context():
         with db.engine.begin() as connection:
+            if ON_POSTGRESQL:  # filling takes longer than any request may
+                connection.execute(text("SET LOCAL statement_timeout = 0"))
             for statement in CROWD:
                 connection.execute(text(statement))
         with db.engine.connect() as connection:

@@ -55,7 +55,7 @@ def test_every_refusal_of_a_person_has_words(app: Flask) -> None:
     with app.test_request_context():
         shown = set(history._words())
     of_machines = {
-        *(Event.AUTHORIZATION_REFUSED, Event.TOKEN_REFUSED),
+        *(Event.AUTHORIZATION_REFUSED, Event.TOKEN_REFUSED, Event.REGISTRATION_REFUSED),
         *(Event.CLIENT_AUTHENTICATION_FAILED, Event.INTROSPECTION_REFUSED),
         *(Event.DELIVERY_FAILED, Event.DELIVERY_GIVEN_UP),
     }

@@ -19,7 +19,7 @@ from auth_server.keys import jose
 from tests.support.issuer import AUDIENCE, JWKS, METADATA, Issuer
 from tests.support.protected import CREDENTIALS, REALM, an_api, get, is_refused, status, strange
 
-KEYS = ("keys.access_token", "keys.confirmation", "keys.dpop", "keys.jose", "keys.status_list")
+KEYS = ("keys.access_token", "keys.confirmation", "keys.dpop", "keys.foreign", "keys.jose", "keys.status_list")
 
 
 @pytest.mark.parametrize("alg", jose.ALGORITHMS)
