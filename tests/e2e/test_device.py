@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.e2e.conftest import EMAIL, Site, marker, sign_in
+from tests.e2e.conftest import EMAIL, Site, sign_in
 from tests.e2e.television import Television
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sqlite_only]
@@ -22,16 +22,16 @@ def test_a_device_is_connected(site: Site, page: Page) -> None:
     expect(field).to_have_value(codes["user_code"])
     assert float(field.evaluate("element => parseFloat(getComputedStyle(element).fontSize)")) >= 20
     page.get_by_role("button", name="Continue").click()
-    assert marker(page) == "login"
+    page.wait_for_selector("main[data-page=login]")
     sign_in(page)
-    assert page.get_by_text(codes["user_code"]).is_visible()
-    assert page.get_by_text("AcmeTV").is_visible()
+    expect(page.get_by_text(codes["user_code"])).to_be_visible()
+    expect(page.get_by_text("AcmeTV")).to_be_visible()
     assert device.poll(codes["device_code"]).json()["error"] == "authorization_pending"
     page.get_by_role("button", name="Allow", exact=True).click()
-    assert _heading(page) == "Go back to your device"
+    expect(page.locator("main h1")).to_have_text("Go back to your device")
     assert device.poll(codes["device_code"]).json()["scope"] == "openid profile offline_access"
     page.go_back()
-    assert page.get_by_role("heading", name="Go back to your device").is_visible()
+    expect(page.get_by_role("heading", name="Go back to your device")).to_be_visible()
 
 
 def test_a_device_without_javascript(site: Site, open_browser: Callable[..., BrowserContext]) -> None:
@@ -40,19 +40,16 @@ def test_a_device_without_javascript(site: Site, open_browser: Callable[..., Bro
     page = open_browser(java_script_enabled=False).new_page()
     first, second = device.ask(), device.ask()
     page.goto(first["verification_uri"])
+    expect(page.get_by_label("Code")).to_be_focused()
     page.keyboard.type(first["user_code"].lower().replace("-", " "))
     page.keyboard.press("Enter")
     sign_in(page)
-    assert page.get_by_text(EMAIL).is_visible()
+    expect(page.get_by_text(EMAIL)).to_be_visible()
     page.get_by_role("button", name="Allow", exact=True).dblclick()
-    assert _heading(page) == "Go back to your device"
+    expect(page.locator("main h1")).to_have_text("Go back to your device")
     assert device.poll(first["device_code"]).status_code == 200
     page.goto(second["verification_uri_complete"])
     page.get_by_role("button", name="Continue").click()
     page.get_by_role("button", name="Don't allow").click()
-    assert _heading(page) == "The device was not allowed"
+    expect(page.locator("main h1")).to_have_text("The device was not allowed")
     assert device.poll(second["device_code"]).json()["error"] == "access_denied"
-
-
-def _heading(page: Page) -> str:
-    return page.locator("main h1").inner_text()
