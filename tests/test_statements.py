@@ -108,6 +108,8 @@ def test_a_check_needs_one(rp: RelyingParty, scope: str) -> None:
 MANY = 1_000_000
 PEOPLE = 100_000
 FEW = 20_000
+NUMBERS = ("now", "then", "seconds", "issued", "param_1")
+"""Parameters that are no texts."""
 HOT: dict[str, Prepared] = {
     "find a code": store._FIND_CODE,
     "spend a code": store._SPEND_CODE,
@@ -171,9 +173,11 @@ def crowded(app: Flask) -> Iterator[Connection]:
     with app.app_context():
         with db.engine.begin() as connection:
             if ON_POSTGRESQL:  # filling takes longer than any request may
-                connection.execute(text("SET LOCAL statement_timeout = 0"))
+                connection.execute(text("SET statement_timeout = 0"))
             for statement in CROWD:
                 connection.execute(text(statement))
+            if ON_POSTGRESQL:
+                connection.execute(text("RESET statement_timeout"))
         with db.engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("ANALYZE"))
             yield connection
@@ -182,7 +186,7 @@ def crowded(app: Flask) -> Iterator[Connection]:
 def read_through(connection: Connection, statement: Prepared) -> list[str]:
     """Return the tables that the database would read from end to end."""
     form = statement.form(connection.dialect)
-    given = {name: 1 if name in ("now", "issued", "param_1") else "x" for name, _bind in form._slots}
+    given = {name: 1 if name in NUMBERS else "x" for name, _bind in form._slots}
     values: Any = given if form._by_name else tuple(given[name] for name, _bind in form._slots)
     cursor: Any = connection.connection.cursor()
     cursor.execute(("EXPLAIN (FORMAT JSON) " if ON_POSTGRESQL else "EXPLAIN QUERY PLAN ") + form.sql, values)
