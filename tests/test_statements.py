@@ -163,6 +163,14 @@ CROWD = (
         FEW,
     ),
     _rows("revocation", "kind, value, before, expires_at", "'jti', 'v' || n, 1, n", FEW),
+    _rows("client", "client_id, details, made_by_apply, created_at", "'app', '{}', false, 1", 1),
+    _rows(
+        "device_grant",
+        "digest, user_code_tag, client_id, scope, resources, created_at, expires_at, interval_seconds, ask_again_at"
+        ", network, country, agent",
+        "'d' || n, 't' || n, 'app', '', '[]', 1, n, 5, 1, '', '', ''",
+        FEW,
+    ),
 )
 """A million refresh tokens of as many families, and a hundred thousand people."""
 
