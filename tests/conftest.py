@@ -7,6 +7,7 @@ import functools
 import os
 import shutil
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -260,6 +261,15 @@ def in_a_while() -> Iterator[Callable[[timedelta], None]]:
     yield travel
     for traveller in travellers:
         traveller.stop()
+
+
+@pytest.fixture
+def still_clock() -> Iterator[None]:
+    """Hold the clock for the rest of the test, which asks about one second."""
+    import time_machine
+
+    with time_machine.travel(time.time(), tick=False):
+        yield
 
 
 def _close(app: Flask) -> None:

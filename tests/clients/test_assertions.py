@@ -12,69 +12,22 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from flask import Flask
-from werkzeug.test import TestResponse
 
 from auth_server import config
-from auth_server.clients import assertions, secrets
+from auth_server.clients import assertions
 from auth_server.clients import client as clients
-from auth_server.clients.client import Client
-from auth_server.errors import InvalidClient, RefusedInput
+from auth_server.errors import InvalidClient
 from auth_server.infra import crypto
 from auth_server.tokens import ending
 from tests.support import assertion, asserts, factories
 from tests.support.assertion import Signer, b64, signer
 from tests.support.rp import basic
+from tests.support.signing import BY, ISSUER, KEYS, Service, is_refused
 
 ENDPOINTS = ("/oauth/token", "/oauth/introspect", "/oauth/revoke")
-ISSUER = "http://localhost:8421"
-STRANGER = "client authentication failed"
+
+
 Travel = Callable[[timedelta], None]
-KEYS = {alg: signer(alg) for alg in ("RS256", "PS256", "ES256", "EdDSA")}
-BY = KEYS["ES256"]
-
-
-class Service:
-    """A client that signs, and the machine endpoints as it sees them."""
-
-    def __init__(self, app: Flask, by: Signer, **metadata: Any) -> None:
-        self.app, self.by = app, by
-        known = {"token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": [by.jwk()]}}
-        self.client, self.secret = factories.service(app, **{**known, **metadata})
-
-    @property
-    def id(self) -> str:
-        return self.client.client_id
-
-    def post(self, token: str, path: str = "/oauth/token", **more: str) -> TestResponse:
-        form = assertion.fields(token, grant_type="client_credentials", token="x", **more)
-        return self.app.test_client(use_cookies=False).post(path, data=form, base_url=ISSUER)
-
-    def token(self, header: dict[str, Any] | None = None, **claims: Any) -> str:
-        return self.by.token(assertion.claims(self.id, claims.pop("aud", ISSUER), **claims), **(header or {}))
-
-    def ask(self, header: dict[str, Any] | None = None, path: str = "/oauth/token", **claims: Any) -> TestResponse:
-        return self.post(self.token(header, **claims), path)
-
-    def reasons(self) -> list[str]:
-        return [event.reason for event in asserts.events_of(self.app, "client.authentication_failed")]
-
-
-@pytest.fixture
-def service(app: Flask) -> Service:
-    return Service(app, BY)
-
-
-@pytest.fixture
-def sharing(app: Flask) -> Service:
-    """Return a client that signs with its secret."""
-    made = Service(app, BY, token_endpoint_auth_method="client_secret_jwt", jwks=None)
-    made.by = Signer("HS256", made.secret.encode(), kid="")
-    return made
-
-
-def is_refused(answer: TestResponse, description: str = STRANGER) -> None:
-    asserts.is_oauth_error(answer, "invalid_client", 401)
-    assert answer.json["error_description"] == description
 
 
 @pytest.mark.parametrize("path", ENDPOINTS)
@@ -260,12 +213,25 @@ def test_the_kind_of_assertion_is_exact(service: Service, kind: str | None) -> N
 
 
 BAD_ISS = "iss and sub of the assertion must be the client id"
+
+
 BAD_AUD = "aud of the assertion must be the issuer"
+
+
 BAD_JTI = "the assertion needs a jti, a text of at most 255 characters"
+
+
 FUTURE = "the assertion is from the future: iat or nbf has not come yet"
+
+
 TOO_FAR = "exp of the assertion is too far ahead: use at most 5 minutes"
+
+
 EXPIRED = "the assertion has expired"
+
+
 NO_NUMBER = "of the assertion must be a number of seconds"
+
 
 AFTER_THE_SIGNATURE: list[tuple[dict[str, Any], str]] = [
     *(({"iss": value}, BAD_ISS) for value in (None, "another", "", 1, ["x"])),
@@ -286,6 +252,7 @@ AFTER_THE_SIGNATURE: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.usefixtures("still_clock")
 @pytest.mark.parametrize(("claims", "sentence"), AFTER_THE_SIGNATURE, ids=lambda value: repr(value)[:40])
 def test_a_claim_that_is_wrong_is_told_to_whom_the_signature_shows(
     service: Service, claims: dict[str, Any], sentence: str
@@ -299,6 +266,7 @@ def test_a_claim_that_is_wrong_is_told_to_whom_the_signature_shows(
     assert service.ask().status_code == 200
 
 
+@pytest.mark.usefixtures("still_clock")
 @pytest.mark.parametrize(
     "claims",
     [
@@ -424,76 +392,8 @@ def test_the_failure_is_recorded_without_the_assertion(service: Service) -> None
     assert not any(part in stored for part in (token, good, good.rpartition(".")[2]))
 
 
-def test_a_secret_that_signs_is_sealed(app: Flask, sharing: Service) -> None:
-    """Read again for the signature, bound to its row, and in the clear nowhere; others stay digests (ST-01, ST-02)."""
-    with app.app_context():
-        (held,) = secrets.of(sharing.id)
-    assert held.sealed
-    assert secrets.read(held) == sharing.secret
-    assert secrets.read(dataclasses.replace(held, id="another")) is None
-    assert sharing.secret not in repr(asserts.rows(app))
-    assert held.sealed not in repr(held)
-    plain, _secret = factories.service(app)
-    with app.app_context():
-        assert [row.sealed for row in secrets.of(plain.client_id)] == [None]
-
-
-def test_secrets_that_sign_rotate_with_overlap(app: Flask, sharing: Service) -> None:
-    """As others do."""
-    new = factories.within(app, lambda: clients.add_secret(sharing.client)) or ""
-    assert sharing.ask().status_code == 200
-    with app.app_context():
-        first = secrets.of(sharing.id)[0]
-    assert factories.within(app, lambda: clients.remove_secret(sharing.client, first.id))
-    is_refused(sharing.ask())
-    sharing.by = Signer("HS256", new.encode())
-    assert sharing.ask().status_code == 200
-
-
-def test_a_client_that_changes_its_method(app: Flask, sharing: Service) -> None:
-    """What could be read is forgotten; the way back needs a new secret, because a digest cannot sign."""
-    machine = app.test_client(use_cookies=False)
-    form = {"grant_type": "client_credentials", "client_id": sharing.id, "client_secret": sharing.secret}
-
-    def become(method: str) -> Client:
-        return factories.within(app, lambda: clients.change(_now(app, sharing), {"token_endpoint_auth_method": method}))
-
-    become("client_secret_post")
-    assert machine.post("/oauth/token", data=form).status_code == 200
-    is_refused(sharing.ask())
-    with app.app_context():
-        assert [row.sealed for row in secrets.of(sharing.id)] == [None]
-    become("client_secret_jwt")
-    is_refused(sharing.ask())
-    assert sharing.reasons()[-1] == "the client has no key for it; no readable secret: add one"
-    new = factories.within(app, lambda: clients.add_secret(_now(app, sharing))) or ""
-    sharing.by = Signer("HS256", new.encode())
-    assert sharing.ask().status_code == 200
-
-
-def _now(app: Flask, service: Service) -> Client:
-    found = clients.find(service.id)
-    assert found
-    return found
-
-
-def test_a_digest_cannot_sign(app: Flask, service: Service) -> None:
-    """A declared secret must be at hand; a client with keys has none at all."""
-    raw = {"grant_types": ["client_credentials"], "token_endpoint_auth_method": "client_secret_jwt"}
-    chosen = "chosen-" * 8
-    with pytest.raises(RefusedInput, match="not its digest"):
-        factories.within(app, lambda: clients.create(raw, secret=secrets.New(crypto.digest(chosen))))
-    new = secrets.New(crypto.digest(chosen), chosen)
-    made, shown = factories.within(app, lambda: clients.create(raw, secret=new))
-    assert shown is None
-    token = Signer("HS256", chosen.encode()).token(assertion.claims(made.client_id, ISSUER))
-    assert service.post(token).status_code == 200
-    for secret in (None, new):
-        with pytest.raises(RefusedInput, match="has no secret"):
-            factories.within(app, lambda secret=secret: clients.add_secret(service.client, secret))
-
-
 @pytest.mark.usefixtures("domain")
+@pytest.mark.usefixtures("still_clock")
 def test_a_fapi_client_signs_strictly(service: Service) -> None:
     """The issuer as one text, five minutes at most, not RS256 (FAPI 2.0 §5.3.2.1)."""
     names = (ISSUER, ISSUER + "/oauth/token")
