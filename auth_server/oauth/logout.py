@@ -67,6 +67,8 @@ def end_session() -> Response:
     if request.method == "POST":
         return redirect(f"{PATH}?{urlencode({FIELD: found.sealed()})}", 303)  # type: ignore[return-value]
     here = session.current()
+    if here is None and not found.sub:
+        return _nobody_here(found)
     if here is None or found.sub == here.user_id:
         return finish(found, "rp_sign_out")
     user, app = users.find(here.user_id), found.client
@@ -95,6 +97,16 @@ def finish(found: LogoutRequest, cause: str) -> Response:
         headers.let_in_frames(_origin(frame) for frame in frames)
     response.headers["Clear-Site-Data"] = _CACHE_ONLY
     return response
+
+
+def _nobody_here(found: LogoutRequest) -> Response:
+    """Say that nobody is signed in; an app that proved nothing gets the browser back when the person wants it."""
+    onward, app = _with_state(found), found.client
+    return Response(
+        render_template(
+            "login/signed_out.html", frames=[], onward="", back=onward, app_name=app.name if app and onward else ""
+        )
+    )
 
 
 def unsealed(text: str) -> LogoutRequest | None:

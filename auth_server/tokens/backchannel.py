@@ -30,16 +30,15 @@ _FORM = "application/x-www-form-urlencoded"
 def tell(session_ids: Sequence[str]) -> None:
     """Have every app told that a person used in these sessions, and that wants to know."""
     for session_id, client_id, user_id in families.apps_of_sessions(session_ids):
-        client = clients.find(client_id)
-        if client and client.backchannel_logout_uri:
+        if _listener(client_id):
             payload = {"client_id": client_id, "sub": user_id, "sid": session_id, "jti": str(uuid.uuid4())}
             outbox.add(KIND, payload, about=client_id)
 
 
 def deliver(payload: dict[str, Any]) -> None:
     """Post a logout token (§2.5); raise `outbox.Undeliverable` unless the app says that it is done (§2.8)."""
-    client = clients.find(payload["client_id"])
-    if client is None or not client.backchannel_logout_uri:  # it has gone meanwhile, or does not want to know
+    client = _listener(payload["client_id"])
+    if client is None:  # it has gone meanwhile, was switched off, or does not want to know any more
         return
     body = urlencode({"logout_token": _logout_token(client, payload)}).encode()
     try:
@@ -49,6 +48,12 @@ def deliver(payload: dict[str, Any]) -> None:
     if status not in (200, 204):
         raise outbox.Undeliverable(f"the app answered {status}")
     record(Event.APP_TOLD, subject=payload["sub"], client=client.client_id, session=payload["sid"])
+
+
+def _listener(client_id: str) -> Client | None:
+    """Return a client that is to be told."""
+    client = clients.find(client_id)
+    return client if client and not client.is_disabled and client.backchannel_logout_uri else None
 
 
 def _logout_token(client: Client, payload: dict[str, Any]) -> str:

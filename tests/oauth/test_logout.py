@@ -189,11 +189,21 @@ def test_a_hint_of_another_person_or_app_is_not_believed(leaver: RelyingParty, b
 
 
 def test_nobody_is_signed_in_any_more(leaver: RelyingParty) -> None:
-    """There is nothing to ask: a proved or named app gets the browser back, others our page."""
+    """There is nothing to ask: a proved app gets the browser back, others our page."""
     hint = hint_of(leaver)
     leaver.browser.sign_out()
     assert ask(leaver, id_token_hint=hint, post_logout_redirect_uri=BACK).headers["Location"] == BACK
     asserts.is_page(ask(leaver), "signed-out")
+
+
+def test_a_named_app_proves_nothing_when_nobody_is_signed_in(leaver: RelyingParty) -> None:
+    """LO-03: `client_id` alone redirects nobody; the page offers the way back, to registered addresses only."""
+    wanted = {"client_id": leaver.client.client_id, "post_logout_redirect_uri": BACK, "state": "x"}
+    answer = ask(leaver, **wanted)
+    asserts.is_page(answer, "signed-out")
+    assert f'<a href="{BACK}?state=x">Back to Wiki</a>' in answer.text
+    foreign = ask(leaver, **{**wanted, "post_logout_redirect_uri": "https://evil.example/"})
+    assert "Back to" not in foreign.text
 
 
 def test_a_disabled_app_gets_nobody_back(leaver: RelyingParty) -> None:

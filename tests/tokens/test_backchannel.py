@@ -11,6 +11,7 @@ from flask import Flask
 
 from auth_server import jobs
 from auth_server.accounts import sessions
+from auth_server.clients.client import Client
 from auth_server.infra import outbox
 from auth_server.keys import jose, keyring
 from auth_server.tokens import backchannel, ending
@@ -149,10 +150,13 @@ def test_an_address_inside_is_not_reached(make_app: Callable[..., Flask], receiv
     assert waiting.last_error.startswith("the app could not be reached")
 
 
-def test_an_app_that_is_gone_is_forgotten(told: RelyingParty, receiver: WebServer) -> None:
-    """Deleted between the sign-out and its delivery."""
+@pytest.mark.parametrize("end", [ending.delete_client, ending.disable_client])
+def test_an_app_that_is_gone_is_forgotten(
+    told: RelyingParty, receiver: WebServer, end: Callable[[Client], None]
+) -> None:
+    """Deleted or switched off between the sign-out and its delivery."""
     told.tokens()
     told.browser.sign_out()
-    factories.within(told.app, lambda: ending.delete_client(told.client))
+    factories.within(told.app, lambda: end(told.client))
     assert deliver(told.app) == 1
     assert receiver.requests == []
