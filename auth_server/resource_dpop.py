@@ -1,8 +1,8 @@
 """DPoP at other APIs (RFC 9449 §7): a token that is bound to a key comes with a proof of it, made for this request.
 
-The address in a proof is compared with the request's own, as Flask knows it: behind a proxy, tell Flask what the world
-sees (`werkzeug.middleware.proxy_fix`). Proofs that came before are remembered in this process, or by a function that
-several processes share.
+The address in a proof is compared with the request's own. Give the API's `origin` where anybody can reach it under a
+`Host` of their choice: a proof that was made for another site would fit a request that names that site. Proofs that
+came before are remembered in this process, or by a function that several processes share.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class Memory:
 
     def __init__(self) -> None:
         self._until: dict[str, float] = {}
+        self._next_look = 0.0
         self._lock = Lock()
 
     def first_time(self, proof: str, until: datetime) -> bool:
@@ -37,8 +38,9 @@ class Memory:
         with self._lock:
             if self._until.get(proof, 0.0) > now:
                 return False
-            if len(self._until) >= _MOST_REMEMBERED:
+            if len(self._until) >= _MOST_REMEMBERED and now >= self._next_look:
                 self._until = {known: end for known, end in self._until.items() if end > now}
+                self._next_look = now + 1  # looking at so many for every request would be slow
             if len(self._until) >= _MOST_REMEMBERED:
                 return False
             self._until[proof] = until.timestamp()
@@ -51,14 +53,17 @@ def check_bearer(token: dict[str, Any]) -> None:
         raise InvalidToken(detail="bound to a key, and sent without a proof", by_dpop=True)
 
 
-def check_bound(token: dict[str, Any], first_time: FirstTime) -> None:
-    """Check the current request's proof; raise `InvalidDpopProof`, or `InvalidToken` for a token of another key."""
+def check_bound(token: dict[str, Any], first_time: FirstTime, origin: str) -> None:
+    """Check the current request's proof; raise `InvalidDpopProof`, or `InvalidToken` for a token of another key.
+
+    `origin` is scheme and host of the API; "" believes what Flask says of the request.
+    """
     presented = request.headers.get("Authorization", "").partition(" ")[2].strip()
     try:
         proof = dpop.verify(
             request.headers.get("DPoP", ""),
             method=request.method,
-            uri=f"{request.host_url}{quote((request.root_path + request.path).lstrip('/'))}",
+            uri=(origin or request.host_url).rstrip("/") + quote(request.root_path + request.path),
             now=datetime.now(UTC),
             access_token=presented,
         )

@@ -59,18 +59,20 @@ def protector(
     fetch: Fetch | None = None,
     status_lists: Literal["strict", "lenient", "off"] = "strict",
     first_time: FirstTime | None = None,
+    origin: str = "",
 ) -> Protector:
     """Return a decorator maker: `protect("scope")` lets a request in whose token is for `audience` and has the scope.
 
     With `introspection`, the API's client id and secret, the issuer is asked about each token. Otherwise `status_lists`
     says what becomes of a token that names a list when none can be had that is still good: "strict" answers 503,
-    "lenient" lets it in; "off" never looks. `first_time` remembers DPoP proofs for several processes of this API.
+    "lenient" lets it in; "off" never looks. `first_time` remembers DPoP proofs for several processes of this API;
+    `origin`, such as "https://orders.example.org", is what proofs must name: without it, what Flask says of a request.
     """
     if status_lists not in ("strict", "lenient", "off"):
         raise ValueError("status_lists is strict, lenient or off")
     source = Issuer(issuer, fetch or fetch_with_httpx2, introspection or ("", ""))
     validator = _Introspecting(source, audience) if introspection else _Verifying(source, audience, status_lists)
-    return Protector(validator, first_time or Memory().first_time)
+    return Protector(validator, first_time or Memory().first_time, origin)
 
 
 def require_role(role: str) -> None:
@@ -89,10 +91,10 @@ class Protector(ResourceProtector):  # type: ignore[misc]
     nobody signed in, satisfies neither.
     """
 
-    def __init__(self, validator: _Validator, first_time: FirstTime) -> None:
+    def __init__(self, validator: _Validator, first_time: FirstTime, origin: str) -> None:
         super().__init__()
         self.register_token_validator(validator)
-        self.register_token_validator(_ByDpop(validator, first_time))
+        self.register_token_validator(_ByDpop(validator, first_time, origin))
         self._bearer = f'Bearer realm="{validator.realm}"'
         self._dpop = f'DPoP realm="{validator.realm}", algs="{" ".join(dpop.ALGORITHMS)}"'
 
@@ -159,13 +161,13 @@ class _ByDpop(_Validator):
 
     TOKEN_TYPE = "dpop"  # noqa: S105 - a scheme's name
 
-    def __init__(self, validator: _Validator, first_time: FirstTime) -> None:
+    def __init__(self, validator: _Validator, first_time: FirstTime, origin: str) -> None:
         super().__init__(validator.issuer, validator.audience)
         self.authenticate_token = validator.authenticate_token
-        self._first_time = first_time
+        self._first_time, self._origin = first_time, origin
 
     def check_sender(self, token: dict[str, Any]) -> None:
-        resource_dpop.check_bound(token, self._first_time)
+        resource_dpop.check_bound(token, self._first_time, self._origin)
 
 
 class _Verifying(_Validator):

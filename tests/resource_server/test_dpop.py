@@ -106,6 +106,17 @@ def test_several_processes_may_share_what_they_saw(issuer: Issuer, key: DpopKey)
     is_refused_as(ask(other, token, shown), "invalid_dpop_proof")
 
 
+def test_a_proof_for_another_site_does_not_fit_under_its_name(issuer: Issuer, key: DpopKey) -> None:
+    """A site that got token and proof sends both on with its own name as `Host`: the API's `origin` is what counts."""
+    token = bound(issuer, key)
+    api = an_api(issuer, origin="https://orders.example.org")
+    stolen = key.proof(PATH, "GET", site="http://evil.example", access_token=token)
+    headers = {"Authorization": f"DPoP {token}", "DPoP": stolen}
+    is_refused_as(api.get(PATH, headers=headers, base_url="http://evil.example"), "invalid_dpop_proof")
+    meant = key.proof(PATH, "GET", site="https://orders.example.org", access_token=token)
+    assert ask(api, token, meant).status_code == 200
+
+
 def test_the_memory_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be remembered is refused, and what is over makes room."""
     from datetime import UTC, datetime, timedelta
