@@ -14,7 +14,7 @@ from auth_server.clients import client as clients
 from auth_server.oauth import waiting as requests
 from auth_server.oauth.authorization_request import REFERENCE
 from auth_server.values import Rate
-from tests.oauth.test_authorization_request import EVIL
+from tests.oauth.test_redirect_uri import EVIL
 from tests.support import asserts, factories
 from tests.support.browser import Browser
 from tests.support.database import dump
