@@ -14,12 +14,16 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
+
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from auth_server import config
 from auth_server.accounts import challenges, passkeys, users
 from auth_server.accounts.passkeys import NewPasskey, Passkey
+from auth_server.infra import clock
 from auth_server.infra.events import Event, record
 
 T = TypeVar("T")
@@ -128,8 +132,11 @@ def shown(
 ) -> Passkey | None:
     """Check the proof of a stored passkey and use up its challenge; return it, or None (WebAuthn §7.2).
 
-    `user_id`: whose it must be. Without one the passkey itself must say whose it is.
+    `user_id`: whose it must be. Without one the passkey itself must say whose it is. One that nobody has costs as much
+    as one that somebody has.
     """
+    if answer is not None and passkey is None:
+        passkey = _nobodys(answer.passkey_id, user_id or answer.user_handle)
     if answer is None or passkey is None or passkey.user_id != (user_id or answer.user_handle):
         return None
     if answer.user_handle not in ("", passkey.user_id):
@@ -145,6 +152,20 @@ def shown(
         _note_counter(passkey, verified.new_sign_count)
         return None
     return passkey
+
+
+def _nobodys(passkey_id: str, user_id: str) -> Passkey:
+    """Return a passkey that nothing can be shown for: the private half of its key was never kept."""
+    return Passkey(passkey_id, _lost_key(), 0, "", (), False, False, user_id, "", clock.now(), None)
+
+
+@lru_cache(maxsize=1)
+def _lost_key() -> bytes:
+    """Return a public key in COSE's form (RFC 9052 §7), made once a process."""
+    from webauthn.helpers import encode_cbor
+
+    point = ec.generate_private_key(ec.SECP256R1()).public_key().public_numbers()
+    return encode_cbor({1: 2, 3: -7, -1: 1, -2: point.x.to_bytes(32, "big"), -3: point.y.to_bytes(32, "big")})
 
 
 def _note_counter(passkey: Passkey, presented: int) -> None:

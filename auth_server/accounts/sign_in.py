@@ -105,16 +105,16 @@ def by_passkey(presented: str, *, browser_digest: str, address: str) -> Attempt:
     """
     answer = ceremony.read(presented)
     passkey = passkeys.find(answer.passkey_id) if answer else None
-    user = users.find(passkey.user_id) if passkey else None
-    own, shared = _passkey_buckets(user, browser_digest, address)
+    user = users.find(passkey.user_id if passkey else "")  # the same work for what nobody has, here and below
+    whose = user.id if user else "nobody:" + crypto.digest(answer.passkey_id if answer else "")
+    own, shared = _passkey_buckets(whose, browser_digest, address)
     database.release()
     reservation = limits.reserve((*own, *shared), config.current().login_rate_limit)
     if reservation.refused:
         return _throttled(user, reservation)
     subject = user.id if user else ""
-    may_sign_in = user is not None and not user.is_disabled
-    kind = challenges.SIGN_IN
-    if not may_sign_in or not ceremony.shown(answer, passkey, kind=kind, browser_digest=browser_digest):
+    is_shown = ceremony.shown(answer, passkey, kind=challenges.SIGN_IN, browser_digest=browser_digest)
+    if user is None or user.is_disabled or not is_shown:
         record(Event.SIGN_IN_FAILED, subject=subject, reason="passkey refused", method="passkey")
         return Attempt(None)
     for key in own:
@@ -214,10 +214,7 @@ def _reserve(keys: tuple[str, ...], lasting: Mapping[str, Rate]) -> limits.Reser
     return limits.reserve((), None) if rate is None else limits.reserve_each({**dict.fromkeys(keys, rate), **lasting})
 
 
-def _passkey_buckets(
-    user: users.User | None, browser_digest: str, address: str
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    if user and browser_digest and browsers.knows(user.id, browser_digest):
-        return ("passkey:browser:" + crypto.digest(f"{user.id}:{browser_digest}"),), ()
-    of_the_account = ("passkey:account:" + user.id,) if user else ()
-    return of_the_account, (_OF_ADDRESS + address_bucket(address),)
+def _passkey_buckets(whose: str, browser_digest: str, address: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if browser_digest and browsers.knows(whose, browser_digest):
+        return ("passkey:browser:" + crypto.digest(f"{whose}:{browser_digest}"),), ()
+    return ("passkey:account:" + whose,), (_OF_ADDRESS + address_bucket(address),)

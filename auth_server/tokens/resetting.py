@@ -87,7 +87,7 @@ def ask(email: str, *, browser_digest: str, then: str) -> None:
 def by_code(email: str, presented: str, *, browser_digest: str) -> Tried:
     """Take the code of a letter, in the browser that asked for it alone. Must be the request's first write."""
     found = _asked_here(email, browser_digest)
-    counted = letter_limits.reserve_code(ending.RESET_LINK, found.subject) if found else limits.Reservation(())
+    counted = letter_limits.reserve_code(ending.RESET_LINK, found.subject if found else users.email_key(email))
     if counted.refused:
         return Tried("", counted.retry_after_seconds)
     nothing = crypto.digest(f"{browser_digest}:{users.email_key(email)}")  # a guess at nothing is counted as well
@@ -95,7 +95,7 @@ def by_code(email: str, presented: str, *, browser_digest: str) -> Tried:
     person = _able(guess.found.subject) if guess.found else None
     if guess.found is None or person is None:
         if not guess.retry_after_seconds:
-            subject = _able(found.subject) if found else None
+            subject = _able(found.subject if found else "")  # asked for nobody too: the same work
             record(Event.RESET_CODE_FAILED, subject=subject.id if subject else "", reason="wrong or late code")
         return Tried("", guess.retry_after_seconds)
     limits.give_back(counted.keys)
