@@ -67,9 +67,13 @@ def setup_notices() -> None:
     events.observe(SENTENCES, _tell)
 
 
-def not_me_url(person: users.Person | users.User) -> str:
-    """Return a new link, for the person's mailbox, whose page ends everything that the account holds."""
-    raw_secret = once.make(NOT_ME, person.id, _NOT_ME_LIFE, {"mailbox": users.email_key(person.email)})
+def not_me_url(person: users.Person | users.User, passkey: str = "") -> str:
+    """Return a new link, for the person's mailbox, whose page ends everything that the account holds.
+
+    `passkey`: the digest of one that was added just now. It goes as well: whoever added it needs no password.
+    """
+    mailbox = users.email_key(person.email)
+    raw_secret = once.make(NOT_ME, person.id, _NOT_ME_LIFE, {"mailbox": mailbox, "passkey": passkey})
     return config.current().url(f"{NOT_ME_PATH}?token={raw_secret}")
 
 
@@ -105,7 +109,7 @@ def tell_of_throttling() -> None:
 def _write(person: users.Person, event: Event, address: str, data: Mapping[str, object]) -> None:
     values = {
         "event": event.value,
-        "url": not_me_url(person),
+        "url": not_me_url(person, str(data.get("passkey", ""))),
         "at": clock.now().isoformat(timespec="seconds"),
         "address": address,
         "browser": str(data.get("browser", "") or agents.describe(events.context().user_agent)),

@@ -35,7 +35,7 @@ from auth_server import database
 from auth_server.accounts import passwords, users
 from auth_server.database import Base, Moment
 from auth_server.errors import RefusedInput
-from auth_server.infra import clock
+from auth_server.infra import clock, crypto
 from auth_server.infra.events import Event, record
 from auth_server.infra.language import mark
 
@@ -101,7 +101,7 @@ def add(user_id: str, new: NewPasskey, browser_name: str) -> Passkey:
     statement = database.insert(_TABLE).values({**made.__dict__, "transports": list(made.transports)})
     if database.execute(statement.on_conflict_do_nothing(index_elements=["id"])).rowcount != 1:
         raise RefusedInput(_KNOWN, "form")
-    record(Event.PASSKEY_ADDED, subject=user_id, name=name)
+    record(Event.PASSKEY_ADDED, subject=user_id, name=name, passkey=crypto.digest(new.id))
     return made
 
 
@@ -120,6 +120,11 @@ def find(passkey_id: str) -> Passkey | None:
 def of_user(user_id: str, passkey_id: str) -> Passkey | None:
     """Return a passkey of this person; None also for somebody else's."""
     return next((passkey for passkey in listing(user_id) if passkey.id == passkey_id), None)
+
+
+def by_digest(user_id: str, digest: str) -> Passkey | None:
+    """Return a passkey of this person by the digest of its credential id, which notes and links carry."""
+    return next((passkey for passkey in listing(user_id) if crypto.digest(passkey.id) == digest), None)
 
 
 def listing(user_id: str) -> list[Passkey]:

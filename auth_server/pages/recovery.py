@@ -7,7 +7,7 @@ from datetime import timedelta
 from flask import Blueprint, Flask, Response, redirect, render_template, request
 
 from auth_server.access import assurance
-from auth_server.accounts import notices, users
+from auth_server.accounts import notices, passkeys, users
 from auth_server.errors import PageError, RefusedInput
 from auth_server.infra import clock, once
 from auth_server.pages import links, recover
@@ -38,11 +38,14 @@ def not_me() -> Response:
     person = users.find_person(found.subject) if found else None
     if found is None or person is None or person.is_disabled:
         raise _over(notices.NOT_ME, token)
+    added = passkeys.by_digest(person.id, found.data.get("passkey", ""))
+    if added is not None and passkeys.is_last_way_in(added):
+        added = None
     if request.method != "POST":
-        return Response(render_template("recover/not_me.html", token=token, email=person.email))
+        return Response(render_template("recover/not_me.html", token=token, email=person.email, added=added))
     if once.spend(notices.NOT_ME, token) is None:
         raise _over(notices.NOT_ME, token)
-    ending.was_not_me(person.id)
+    ending.was_not_me(person.id, added)
     if not _proves_the_mailbox(found, person):
         resetting.ask(person.email, browser_digest=browser.digest(), then="")
         return recover.to_code(person.email)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import update
 
 from auth_server import config, database
 from auth_server.access import consents, roles
-from auth_server.accounts import addresses, browsers, pending, second_factor, sessions, users
+from auth_server.accounts import addresses, browsers, passkeys, pending, second_factor, sessions, users
+from auth_server.accounts.passkeys import Passkey
 from auth_server.clients import client as clients
 from auth_server.clients.client import Client
+from auth_server.errors import RefusedInput
 from auth_server.infra import clock, once
 from auth_server.infra.events import Event, record
 from auth_server.tokens import backchannel, families, models, revocations, status_index
@@ -100,9 +103,12 @@ def factors_changed(user_id: str, kept_session: str) -> None:
     _forget_what_eases_a_sign_in(user_id, "factors_changed")
 
 
-def was_not_me(user_id: str) -> None:
-    """The person says that somebody else was in the account: everything ends."""
+def was_not_me(user_id: str, added: Passkey | None = None) -> None:
+    """The person says that somebody else was in the account: everything ends, also a passkey that was added then."""
     record(Event.NOT_ME, subject=user_id)
+    if added is not None:
+        with suppress(RefusedInput):  # the last way in stays
+            passkeys.remove(added)
     sign_out_everywhere(user_id, "not_me")
 
 
