@@ -20,7 +20,8 @@ from benchmarks.callers import Caller
 from benchmarks.grounds import OPAQUE, PERSON, OurGround
 from benchmarks.servers import Server
 
-_CODES = 2000
+_CODES = 5000
+_FAMILIES = 1000
 _ROTATORS = 4
 _NGINX = """
 worker_processes 1;
@@ -141,10 +142,10 @@ def _watch(pair: Pair, seconds: float) -> list[dict[str, Any]]:
     ground, found = OurGround(pair.port, pair.environ), []
     keys = callers.key_set(pair.port)
     codes = deque(ground.codes(f"{PERSON} {OPAQUE}", _CODES))
-    chains = ground.refresh_tokens(f"offline_access {OPAQUE}", _ROTATORS * len(steps))
+    families = deque(ground.refresh_tokens(f"offline_access {OPAQUE}", _FAMILIES))
     for name, act in steps:
         acts = [callers.signs(keys), callers.signs(keys), callers.redeems(codes), callers.revokes, callers.revokes]
-        acts += [callers.rotates(chains.pop()) for _chain in range(_ROTATORS)]
+        acts += [callers.rotates(families) for _rotator in range(_ROTATORS)]
         over = threading.Event()
         apps = [Caller(pair.port, over, what) for what in acts]
         for app in apps:

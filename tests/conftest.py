@@ -155,7 +155,7 @@ def maker_of_apps(database_url: str, folder: Path) -> Iterator[Callable[..., Fla
 
     def make(**overrides: Any) -> Flask:
         for app in made:
-            _close(app)
+            disconnect(app)
         settings = Settings(**{**BASE, "instance_path": folder, "database_url": database_url, **overrides})
         app = create_app(settings)
         app.jinja_env.bytecode_cache = TEMPLATES
@@ -167,7 +167,7 @@ def maker_of_apps(database_url: str, folder: Path) -> Iterator[Callable[..., Fla
 
     yield make
     for app in made:
-        _close(app)
+        disconnect(app)
 
 
 @pytest.fixture
@@ -272,7 +272,8 @@ def still_clock() -> Iterator[None]:
         yield
 
 
-def _close(app: Flask) -> None:
+def disconnect(app: Flask) -> None:
+    """Write what waits to be written, and leave no connection of the application open."""
     batch.flush_all()
     for thread in threading.enumerate():
         if isinstance(thread, threading.Timer) and isinstance(getattr(thread.function, "__self__", None), batch.Batch):

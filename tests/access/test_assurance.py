@@ -15,6 +15,7 @@ from auth_server.accounts import users
 from auth_server.database import db
 from auth_server.infra import clock, schema
 from auth_server.web import guards
+from tests.conftest import disconnect
 from tests.support import asserts, authenticator, factories
 from tests.support.authenticator import SECURITY
 from tests.support.browser import Browser
@@ -151,8 +152,8 @@ def test_roles_of_an_older_database_count_from_the_account(app: Flask, ada: user
     """The migration cannot know better; sessions of before were all of one moment."""
     browser = Browser(app)
     browser.sign_in()
+    disconnect(app)
     with app.app_context():
-        db.engine.dispose()
         schema.downgrade("0004")
         db.engine.dispose()
         schema.upgrade()

@@ -15,6 +15,7 @@ from auth_server.database import db
 from auth_server.infra import schema
 from auth_server.keys import keyring
 from auth_server.keys.keyring import SigningKey
+from tests.conftest import disconnect
 from tests.support import factories
 
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -72,12 +73,12 @@ def test_a_migrated_database_without_keys_is_not_ready(app: Flask) -> None:
 @pytest.mark.sqlite_only
 def test_a_database_of_another_revision_is_not_ready(app: Flask) -> None:
     """Going down takes readiness away, coming up gives it back."""
+    disconnect(app)
     with app.app_context():
-        db.engine.dispose()
         schema.downgrade("base")
     assert ready(app)[1]["schema"] == "not migrated"
+    disconnect(app)
     with app.app_context():
-        db.engine.dispose()
         schema.upgrade()
     assert ready(app)[1]["schema"] == "ok"
 
