@@ -22,7 +22,7 @@ from auth_server import config, database
 from auth_server.clients import client as clients
 from auth_server.clients import document_address, metadata, registration
 from auth_server.clients.client import Client, ClientRow
-from auth_server.errors import InvalidClientMetadata, InvalidRedirectUri, RefusedInput, TemporarilyUnavailable
+from auth_server.errors import InvalidClientMetadata, ProtocolError, RefusedInput, TemporarilyUnavailable
 from auth_server.infra import clock, limits, outbound, strict_json
 from auth_server.infra.outbound import Unreachable
 
@@ -39,6 +39,8 @@ _TRY_AGAIN_SECONDS = 2
 _MOST_ENTRIES = 4096
 _GRANT_TYPES = ("authorization_code", "refresh_token")
 _METHODS = ("none", metadata.SIGNS_WITH_KEY)
+_FOR_ALL = {"token_endpoint_auth_method": "none"}
+"""A document cannot hold what RFC 7591 takes for the usual method, a secret."""
 _WITHDRAWN = (404, 410)
 _TABLE: Any = ClientRow.__table__
 _TELLABLE = {
@@ -152,7 +154,7 @@ def _read(client_id: str, before: Client | None, asker: str) -> Client | _Failur
         details = _details(client_id, response.body, before)
     except Unreachable as cause:
         return _failed(_told(cause), f"client_id: {cause.detail}", is_outage=cause.status not in _WITHDRAWN)
-    except (InvalidClientMetadata, InvalidRedirectUri) as refusal:
+    except ProtocolError as refusal:
         return _failed(refusal.description, f"client_id: {refusal.description}", is_outage=False)
     finally:
         _reading.release()
@@ -212,13 +214,12 @@ def _document(client_id: str, body: bytes) -> dict[str, Any]:
             raise InvalidClientMetadata(f"{name}: is missing")
     if document.get("token_endpoint_auth_method", "none") not in _METHODS:
         raise InvalidClientMetadata(f"token_endpoint_auth_method: possible are {', '.join(_METHODS)}")
-    document.setdefault("token_endpoint_auth_method", "none")
-    return {**document, **_what_we_have(document)}
+    return {**_FOR_ALL, **document, **_what_we_have(document)}
 
 
 def _what_we_have(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A document is for all servers alike: of grants and responses it names, those that we have count."""
-    found = {}
+    """A document is for all servers alike: what it names counts as far as we have it (RFC 7591 §2)."""
+    found: dict[str, Any] = {"software_statement": None}
     for name, ours in (("grant_types", _GRANT_TYPES), ("response_types", ("code",))):
         named = document.get(name)
         if isinstance(named, list):

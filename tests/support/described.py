@@ -14,6 +14,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from auth_server import config
+from auth_server.accounts import users
 from auth_server.clients import client as clients
 from auth_server.clients import documents, keys
 from auth_server.clients.client import Client
@@ -34,6 +35,7 @@ class Publisher:
 
     app: Flask
     server: WebServer
+    ada: users.User
     path: str = "/wiki/client.json"
     document: dict[str, Any] = field(default_factory=dict)
 
@@ -98,14 +100,14 @@ class Publisher:
 
 @contextmanager
 def published(make_app: MakeApp, folder: Path, **settings: Any) -> Iterator[Publisher]:
-    """Run the app's web server and an application that may ask it, with Ada."""
+    """Run the app's web server and an application that may ask it and that Ada signs in to."""
     forget()
     pem = certificate_for(folder, HOST)
     outbound = {"outbound_ca_file": str(pem), "outbound_allow_hosts": (HOST,), "client_id_metadata_hosts": (HOST,)}
     with web_server.running(answer(b"", "404 Not Found"), pem) as server:
         app = make_app(**{**outbound, **settings})
-        factories.person(app, roles=["administrator"])
-        found = Publisher(app, server)
+        factories.person(app, "root@example.org", "Root", roles=["administrator"])
+        found = Publisher(app, server, factories.person(app))
         found.publish()
         yield found
     forget()
