@@ -15,7 +15,6 @@ from flask import Flask
 
 from auth_server.clients import documents
 from auth_server.values import Rate
-from tests.conftest import ON_POSTGRESQL
 from tests.support import asserts, described
 from tests.support.assertion import signer
 from tests.support.browser import Browser
@@ -342,7 +341,7 @@ def test_ten_at_once_read_it_once(wiki: Publisher) -> None:
     assert len(asserts.events_of(wiki.app, "client.created")) == 1
 
 
-def test_too_many_at_once_are_told_to_come_again(wiki: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_at_once_are_told_to_come_again(wiki: Publisher) -> None:
     """Documents that nobody sends do not take all the places there are: 429 with the time to wait, on both doors."""
     places = documents._MOST_WAITING
     taken = [documents._waiting.acquire(blocking=False) for _place in range(places)]
@@ -385,9 +384,8 @@ def test_looks_at_unknown_addresses_are_limited_for_each_address(make_app: MakeA
         assert wiki.asked == 4
 
 
-@pytest.mark.skipif(ON_POSTGRESQL, reason="says something about this process alone")
 def test_nothing_is_held_while_a_document_is_waited_for(wiki: Publisher) -> None:
-    """Neither connection nor turn to write: ten others write meanwhile."""
+    """Neither connection nor turn to write: others write meanwhile."""
     good = wiki.server.behave
     answers: list[int] = []
 
