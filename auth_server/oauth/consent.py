@@ -81,8 +81,9 @@ def page(found: AuthorizationRequest, session: Session, scopes: tuple[str, ...],
     """Show the page."""
     kind, host = _destination(found.redirect_uri)
     lines = _lines(found, session, scopes)
-    where = {"redirect_kind": kind, "redirect_host": host}
-    return render(found.client, session.user_id, account, lines, found.resources, **where)
+    return render(
+        found.client, session.user_id, account, lines, found.resources, redirect_kind=kind, redirect_host=host
+    )
 
 
 def render(
