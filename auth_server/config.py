@@ -133,10 +133,10 @@ class Settings(WatchSettings):
         values.one_of("off", "token", "open"), "off", "Who may register clients: nobody, with a token, all.", "token"
     )
     client_id_metadata: str = setting(
-        values.one_of("on", "off"), "on", "Client ID Metadata Documents (not in this version).", "on"
+        values.one_of("on", "off"), "on", "Apps whose id is the address of their metadata document.", "off"
     )
     client_id_metadata_hosts: tuple[str, ...] = setting(
-        values.names, (), "Hosts whose documents are accepted.", "example.org"
+        values.host_rules, (), "Hosts whose documents count, all below one with `*.`, none with `!`.", "*.example.org"
     )
     require_par: bool = setting(values.boolean, False, "Only pushed authorization requests (RFC 9126).", "true")
     dpop_nonce: bool = setting(values.boolean, False, "DPoP proofs must carry our nonce (RFC 9449 §8).", "true")

@@ -34,6 +34,8 @@ class ProtocolError(Exception):
         self.description = description
         self.detail = detail
         self.retry_after_seconds = retry_after_seconds
+        self.resource_metadata = ""
+        """Where the API that refuses tells whose tokens it takes (RFC 9728 §5.1)."""
 
 
 class InvalidRequest(ProtocolError):

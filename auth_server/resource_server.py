@@ -7,7 +7,8 @@
     def orders(): ...
 
 `protect("orders:refund", acr="aal2", max_age=300)` also asks how strong and how recent the person's sign-in was, and
-tells the app what to ask for (RFC 9470).
+tells the app what to ask for (RFC 9470). `protect.tell(app)` serves the API's metadata (RFC 9728) and names their
+address in challenges, so that apps that never heard of the API find this server.
 
 A token is verified locally, with nothing but the issuer's URL. What was revoked is seen within seconds in the issuer's
 status list, which is fetched now and then for all tokens together. Given `introspection=(client_id, client_secret)` the
@@ -27,10 +28,10 @@ from typing import Any, Literal
 from authlib.integrations.flask_oauth2 import ResourceProtector, current_token
 from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import TokenValidator
-from flask import Response, abort
+from flask import Blueprint, Flask, Response, abort
 from flask import request as flask_request
 
-from auth_server import resource_dpop
+from auth_server import resource_dpop, resource_metadata
 from auth_server.errors import (
     AccessDenied,
     InsufficientScope,
@@ -97,10 +98,30 @@ class Protector(ResourceProtector):  # type: ignore[misc]
         self.register_token_validator(_ByDpop(validator, first_time, origin))
         self._bearer = f'Bearer realm="{validator.realm}"'
         self._dpop = f'DPoP realm="{validator.realm}", algs="{" ".join(dpop.ALGORITHMS)}"'
+        self._validator, self._scopes, self._metadata = validator, set[str](), ""
+
+    def tell(self, app: Flask | Blueprint, *, name: str = "", documentation: str = "") -> None:
+        """Serve this API's metadata (RFC 9728) at the well-known path that belongs to its audience, and name it in
+        challenges. The audience must be the API's own https address; the scopes are those of its routes.
+        """
+        resource = self._validator.audience
+        told = {"resource_name": name, "resource_documentation": documentation}
+        more = {member: value for member, value in told.items() if value}
+
+        def metadata() -> Response:
+            found = resource_metadata.document(resource, self._validator.issuer.url, self._scopes, **more)
+            response = Response(json.dumps(found), content_type="application/json")
+            response.headers["Cache-Control"] = f"public, max-age={resource_metadata.MAX_AGE_SECONDS}"
+            response.headers["Access-Control-Allow-Origin"] = "*"
+            return response
+
+        app.add_url_rule(resource_metadata.path_of(resource), "oauth_protected_resource", metadata)
+        self._metadata = f', resource_metadata="{resource_metadata.address_of(resource)}"'
 
     def __call__(
         self, *scopes: str, acr: str | None = None, max_age: int | None = None
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        self._scopes.update(scopes)
         return super().__call__(list(scopes), needs=_Needs(acr, max_age))  # type: ignore[no-any-return]
 
     def acquire_token(
@@ -109,13 +130,14 @@ class Protector(ResourceProtector):  # type: ignore[misc]
         try:
             return super().acquire_token(scopes, needs=needs)  # type: ignore[no-any-return]
         except OAuth2Error:  # no bearer token in the request: no error code either (RFC 6750 §3.1)
-            challenges = [("WWW-Authenticate", self._bearer), ("WWW-Authenticate", self._dpop)]
+            more = self._metadata + (f', scope="{" ".join(scopes)}"' if self._metadata and scopes else "")
+            challenges = [("WWW-Authenticate", scheme + more) for scheme in (self._bearer, self._dpop)]
             abort(Response(status=401, headers=challenges))
         except ProtocolError as refusal:
             by_dpop = (
                 getattr(refusal, "by_dpop", False) or flask_request.headers["Authorization"][:5].lower() == "dpop "
             )
-            abort(_refusal(refusal, self._dpop if by_dpop else self._bearer))
+            abort(_refusal(refusal, (self._dpop if by_dpop else self._bearer) + self._metadata))
 
 
 @dataclass(frozen=True)

@@ -189,6 +189,14 @@ def hosts(text: str) -> tuple[str, ...]:
     return found
 
 
+def host_rules(text: str) -> tuple[str, ...]:
+    """Accept hosts, `*.` before one for all below it, `!` before that for what is never accepted; lower case."""
+    found = tuple(name.lower() for name in names(text))
+    if not all(re.fullmatch(r"!?(?:\*\.)?[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::\d{1,5})?", rule) for rule in found):
+        raise Invalid("expected hosts, e.g. app.example.org,*.example.com,!old.example.com")
+    return found
+
+
 def ca_file(text: str) -> str:
     """Accept the path of a file with certificates in PEM form; "" is none."""
     try:

@@ -112,7 +112,7 @@ def test_every_route_is_classified(app: Flask) -> None:
         *("/oauth/token", "/oauth/par", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo"),
         *("/oauth/device_authorization", "/healthz", "/readyz"),
         *("/.well-known/openid-configuration", "/.well-known/oauth-authorization-server", "/.well-known/jwks.json"),
-        "/oauth/status/",
+        *("/oauth/status/", "/.well-known/oauth-protected-resource/oauth/userinfo"),
     }
     assert others == {
         *("/", "/language", "/login", "/logout", "/recover", "/recover/reset", "/setup", "/oauth/authorize"),

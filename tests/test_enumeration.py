@@ -97,6 +97,7 @@ def test_the_right_password_of_who_may_not_sign_in_is_a_wrong_one(app: Flask, pe
     assert normalised(Browser(app, "203.0.113.2").sign_in(email=email, password=PASSWORD), email) == wrong
 
 
+@pytest.mark.usefixtures("still_clock")  # an answer may say how many seconds to wait
 def test_the_second_step_does_not_tell_why_a_code_is_wrong(app: Flask, people: None, in_a_while: Travel) -> None:
     """A used code, an old one, a number, a wrong recovery code's kind: one sentence; and no account is named."""
     browser = Browser(app)

@@ -24,6 +24,7 @@ from auth_server.errors import RefusedInput
 from auth_server.infra import stamp
 from auth_server.infra.events import Event, record
 from auth_server.keys import access_token
+from auth_server.values import is_loopback
 
 IDENTITY_SCOPES = ("openid", "profile", "email", "address", "phone", "groups", "roles", "offline_access")
 FORMATS = ("jwt", "opaque")
@@ -147,6 +148,16 @@ def remove(identifier: str) -> bool:
 def listing() -> list[Api]:
     """Return every API as the database has it now, by identifier."""
     return sorted(_load_all().by_identifier.values(), key=lambda api: api.identifier)
+
+
+def unregistered(identifier: str) -> Api | None:
+    """Return an API that nobody has registered, without scopes; None for an address of ours, or one without TLS."""
+    parts = urlsplit(identifier)
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+    is_ours = f"{parts.scheme}://{parts.netloc}".lower() == config.current().issuer
+    if not is_safe or is_ours or not parts.hostname or "@" in parts.netloc:
+        return None
+    return Api(identifier, identifier, {}, "jwt", "RS256", None, None, {}, "", made_by_apply=False)
 
 
 def is_resource_uri(text: str) -> bool:

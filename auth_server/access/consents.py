@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, delete, select
+from sqlalchemy import JSON, ForeignKey, String, delete, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_server import database
@@ -26,6 +26,8 @@ class Consent(Base):
     )
     scopes: Mapped[list[str]] = mapped_column(JSON)
     granted_at: Mapped[datetime] = mapped_column(Moment)
+    identity: Mapped[str | None] = mapped_column(String(64))
+    """What the person knew a self-registered app by (`clients.identity`)."""
 
 
 _TABLE: Any = Consent.__table__
@@ -38,6 +40,11 @@ class Given:
     client_id: str
     scopes: frozenset[str]
     granted_at: datetime
+    identity: str | None
+
+    def is_for(self, identity: str | None) -> bool:
+        """Tell whether the app is still who it was; unknown for what was allowed before anybody noted it."""
+        return self.identity in (None, identity)
 
 
 def find(user_id: str, client_id: str) -> Given | None:
@@ -53,11 +60,21 @@ def of_user(user_id: str) -> list[Given]:
     return [_value(row) for row in database.execute(statement)]
 
 
-def grant(user_id: str, client_id: str, scopes: Iterable[str], taken_back: Iterable[str] = ()) -> None:
-    """Add scopes to what the person allows the app, and remove those that were taken back."""
+def grant(
+    user_id: str,
+    client_id: str,
+    scopes: Iterable[str],
+    taken_back: Iterable[str] = (),
+    identity: str | None = None,
+) -> None:
+    """Add scopes to what the person allows the app, and remove those that were taken back.
+
+    Of an app that has become another one since (`identity`), nothing remains of what was allowed before.
+    """
     held = find(user_id, client_id)
-    allowed = sorted({*scopes, *(held.scopes if held else ())} - set(taken_back))
-    values = {"scopes": allowed, "granted_at": clock.now()}
+    remembered = held.scopes if held and held.is_for(identity) else ()
+    allowed = sorted({*scopes, *remembered} - set(taken_back))
+    values = {"scopes": allowed, "granted_at": clock.now(), "identity": identity}
     statement = database.insert(_TABLE).values(user_id=user_id, client_id=client_id, **values)
     database.execute(statement.on_conflict_do_update(index_elements=["user_id", "client_id"], set_=values))
     record(Event.CONSENT_GRANTED, subject=user_id, client=client_id, scope=" ".join(allowed))
@@ -70,4 +87,4 @@ def forget(user_id: str, client_id: str) -> bool:
 
 
 def _value(row: Any) -> Given:
-    return Given(row.client_id, frozenset(row.scopes), row.granted_at)
+    return Given(row.client_id, frozenset(row.scopes), row.granted_at, row.identity)

@@ -67,9 +67,17 @@ def check_resources(client: Client, named: Sequence[str]) -> tuple[Api, ...]:
 
 
 def usable_resources(client: Client, identifiers: Iterable[str]) -> tuple[Api, ...]:
-    """Return those of the APIs that exist and that the client may use."""
+    """Return those of the APIs that the client may use.
+
+    One that nobody knows may name any, also such that we do not know: the person is shown it, and it gets no scope by
+    that. It cannot know what is registered here, and what it names may know us without our knowing it (RFC 9728).
+    """
     register = apis.register().by_identifier
-    known = (register[identifier] for identifier in dict.fromkeys(identifiers) if identifier in register)
+    wanted = tuple(dict.fromkeys(identifiers))
+    if client.is_self_registered:
+        found = (register.get(identifier) or apis.unregistered(identifier) for identifier in wanted)
+        return tuple(api for api in found if api is not None)
+    known = (register[identifier] for identifier in wanted if identifier in register)
     return tuple(api for api in known if any(scope in api.scopes for scope in client.scopes))
 
 

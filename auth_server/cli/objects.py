@@ -15,6 +15,7 @@ from auth_server.cli.fields import Secret
 from auth_server.clients import client as clients
 from auth_server.clients import metadata, secrets
 from auth_server.clients.secrets import New
+from auth_server.errors import RefusedInput
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,8 @@ def _client(item: Declared) -> Change | None:
     if present is None:
         _made, raw_secret = clients.create(item.values, client_id=item.id, secret=_secret(item), by_apply=True)
         return Change("create", "client", item.id, next_step=_how_to_get_a_secret(item.id, raw_secret))
+    if present.is_described:
+        raise RefusedInput(f"{item.id} is an app that its own document describes; delete it first (clients delete)")
     details = metadata.validate(item.values)
     changed = _differing(details | dict.fromkeys(present.details.keys() - details.keys()), present.details)
     if changed:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
-from auth_server.clients import assertions, metadata, secrets
+from auth_server.clients import assertions, document_address, metadata, secrets
 from auth_server.clients import client as clients
 from auth_server.clients.client import Client
 from auth_server.errors import InvalidClient, InvalidRequest
@@ -112,6 +112,10 @@ def _with_secret(client_id: str, candidates: list[str], method: str) -> Authenti
 
 def _known(client_id: str) -> Client:
     client = clients.find(client_id)
+    if document_address.is_one(client_id) and (client is None or client.is_described):
+        refusal = document_address.refusal_of(client_id)
+        if refusal:  # which says nothing that the metadata do not
+            raise InvalidClient(refusal, detail="a document that is not accepted here")
     if client is None:
         raise InvalidClient(detail="unknown client")
     if client.is_disabled:

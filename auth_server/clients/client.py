@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, ColumnElement, String, bindparam, delete, select, update
+from sqlalchemy import JSON, Boolean, ColumnElement, String, and_, bindparam, delete, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_server import config, database
@@ -35,13 +35,15 @@ class ClientRow(Base):
     disabled_at: Mapped[datetime | None] = mapped_column(Moment)
     registration_digest: Mapped[str | None] = mapped_column(String(64))
     """Of the token with which a self-registered client manages this row; others have none."""
+    document_until: Mapped[datetime | None] = mapped_column(Moment)
+    """Until when the document counts as it was read (`clients.documents`); others than such clients have none."""
 
 
 _CLIENT: Any = ClientRow.__table__
 _FIND = Prepared(
     select(
         *(_CLIENT.c.client_id, _CLIENT.c.details, _CLIENT.c.created_at, _CLIENT.c.disabled_at),
-        _CLIENT.c.registration_digest,
+        *(_CLIENT.c.registration_digest, _CLIENT.c.document_until),
     ).where(_CLIENT.c.client_id == bindparam("which"))
 )
 
@@ -87,11 +89,13 @@ class Client:
     details: Mapping[str, Any]
     created_at: datetime
     registration_digest: str | None = field(default=None, repr=False)
+    is_described: bool = False
+    """Its id is the address of a document that describes it."""
 
     @property
     def is_self_registered(self) -> bool:
         """Tell whether nobody has looked at it: it is never trusted silently."""
-        return self.registration_digest is not None
+        return self.registration_digest is not None or self.is_described
 
     @property
     def is_public(self) -> bool:
@@ -145,11 +149,12 @@ def create(
     secret: New | None = None,
     by_apply: bool = False,
     registration_digest: str | None = None,
+    document_until: datetime | None = None,
 ) -> tuple[Client, str | None]:
     """Register a client; return it with the secret that was made up, or None when it has none or one was given.
 
-    `registration_digest` marks one that registered itself. Raises `InvalidClientMetadata`, `InvalidRedirectUri`, or
-    `RefusedInput` for the id or the secret.
+    `registration_digest` or `document_until` marks one that described itself. Raises `InvalidClientMetadata`,
+    `InvalidRedirectUri`, or `RefusedInput` for the id or the secret.
     """
     details = metadata.validate(raw)
     method = details.get("token_endpoint_auth_method")
@@ -158,7 +163,7 @@ def create(
     if not _CLIENT_ID.match(chosen):
         raise RefusedInput("a client id has letters, digits and . _ ~ : / - only", "client_id")
     values = {"client_id": chosen, "details": details, "made_by_apply": by_apply, "disabled_at": None}
-    values["registration_digest"] = registration_digest
+    values |= {"registration_digest": registration_digest, "document_until": document_until}
     statement = database.insert(_CLIENT).values(**values, created_at=clock.now())
     if database.execute(statement.on_conflict_do_nothing(index_elements=["client_id"])).rowcount != 1:
         raise RefusedInput("this client id is taken", "client_id")
@@ -166,8 +171,9 @@ def create(
         secret = secret or secrets.make_up()
         secrets.insert(chosen, secret, readable=method == metadata.SIGNS_WITH_SECRET)
     _cache.bump()
-    record(Event.CLIENT_CREATED, client=chosen, self_registered=registration_digest is not None)
-    return _loaded(chosen), secret.raw if secret and secret.is_ours else None
+    made = _loaded(chosen)
+    record(Event.CLIENT_CREATED, client=chosen, self_registered=made.is_self_registered)
+    return made, secret.raw if secret and secret.is_ours else None
 
 
 def change(client: Client, raw: Mapping[str, Any]) -> Client:
@@ -204,9 +210,13 @@ def remove(client: Client) -> None:
 
 
 def remove_self_registered(before: datetime, condition: ColumnElement[bool]) -> int:
-    """Delete some clients that registered themselves before that moment and meet the condition; return how many."""
-    is_old = (_CLIENT.c.registration_digest.is_not(None), _CLIENT.c.created_at <= before)
-    some = select(_CLIENT.c.client_id).where(*is_old, condition).limit(database.MOST_DELETED)
+    """Delete some clients that registered themselves before that moment and meet the condition; return how many.
+
+    Of those with a document, whom nobody has come with since. One that an operator has blocked would only come back.
+    """
+    has_registered = and_(_CLIENT.c.registration_digest.is_not(None), _CLIENT.c.created_at <= before)
+    is_forgotten = and_(_CLIENT.c.document_until <= before, _CLIENT.c.disabled_at.is_(None))
+    some = select(_CLIENT.c.client_id).where(or_(has_registered, is_forgotten), condition).limit(database.MOST_DELETED)
     statement = delete(_CLIENT).where(_CLIENT.c.client_id.in_(some)).returning(_CLIENT.c.client_id)
     gone = [row.client_id for row in database.execute(statement)]
     if gone:
@@ -282,7 +292,7 @@ def _load(client_id: str) -> Client | None:
 
 
 def _value(row: Any, secrets: tuple[Secret, ...]) -> Client:
-    client_id, details, created_at, disabled_at, registration_digest = row
+    client_id, details, created_at, disabled_at, registration_digest, document_until = row
     is_public = details.get("token_endpoint_auth_method") == "none"
     return Client(
         client_id=client_id,
@@ -311,6 +321,7 @@ def _value(row: Any, secrets: tuple[Secret, ...]) -> Client:
         details=details,
         created_at=created_at,
         registration_digest=registration_digest,
+        is_described=document_until is not None,
         **_durations(details),
     )
 

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from auth_server import database
+from auth_server.clients import documents
 from auth_server.clients.client import Client
 from auth_server.infra import clock, outbound
 from auth_server.infra.outbound import Unreachable
@@ -50,6 +51,11 @@ class _Held:
 def find(client: Client, alg: str, kid: str | None) -> Found:
     """Return the client's keys for an algorithm: those with the `kid`, if one is named, or without any."""
     uri = client.details.get("jwks_uri")
+    if not uri and client.is_described:
+        described = documents.renewed(client)
+        if described is None:
+            return Found((), "the client's document is gone, or describes no client any more")
+        client, uri = described, described.details.get("jwks_uri")
     if not uri:
         return Found(_fitting(_registered(client), alg, kid))
     held = _asked(uri, alg, kid)

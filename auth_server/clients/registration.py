@@ -34,7 +34,7 @@ TAKEN = metadata.FIELDS - _OPERATORS_ALONE
 """What a client may say of itself."""
 _GRANT_TYPES = ("authorization_code", "refresh_token", metadata.DEVICE_CODE)
 """All that a person decides: a service is registered by an operator, who gives it its scopes."""
-_SCOPES = ("openid", "profile", "email", "address", "phone", "offline_access")
+STANDARD_SCOPES = ("openid", "profile", "email", "address", "phone", "offline_access")
 """OpenID Connect Core §5.4 and §11. Scopes of APIs, groups and roles are an operator's to give."""
 _OURS_ALONE = (
     *("registration_access_token", "registration_client_uri"),
@@ -91,7 +91,7 @@ def register(raw: Mapping[str, Any], *, initial_token: str | None) -> Registered
     """
     if initial_token is not None and once.find(_PURPOSE, initial_token) is None:
         raise _no_initial_token()
-    chosen = metadata.validate(_taken(raw))
+    chosen = metadata.validate(taken(raw))
     if initial_token is not None and once.spend(_PURPOSE, initial_token) is None:
         raise _no_initial_token()
     raw_token = crypto.new_secret()
@@ -126,7 +126,7 @@ def put(client: Client, raw: Mapping[str, Any]) -> Registered:
     if secret is not None and not clients.has_the_secret(client, secret):
         raise InvalidClientMetadata("client_secret: is the server's to choose; send the present one or leave it out")
     kept = {name: value for name, value in client.details.items() if name in _OPERATORS_ALONE}
-    details = metadata.validate({**_taken(raw, held=client.scopes), **kept})
+    details = metadata.validate({**taken(raw, held=client.scopes), **kept})
     try:
         changed = clients.replace(client, details)
     except LookupError:  # deleted at this very moment
@@ -143,7 +143,7 @@ def information(client: Client, raw_secret: str | None) -> dict[str, Any]:
     return {**answer, **client.details, "token_endpoint_auth_method": client.auth_method or "client_secret_basic"}
 
 
-def _taken(raw: Mapping[str, Any], held: tuple[str, ...] = ()) -> dict[str, Any]:
+def taken(raw: Mapping[str, Any], held: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return of a client's own words what it may say; `held` are scopes that it has already.
 
     The rest is ignored, as RFC 7591 §2 demands of what a server does not understand.
@@ -157,7 +157,7 @@ def _taken(raw: Mapping[str, Any], held: tuple[str, ...] = ()) -> dict[str, Any]
         raise InvalidClientMetadata(f"grant_types: possible are {', '.join(_GRANT_TYPES)}")
     if "scope" in chosen:
         scopes = metadata.check("scope", chosen["scope"]).split()
-        chosen["scope"] = " ".join(scope for scope in scopes if scope in _SCOPES or scope in held)
+        chosen["scope"] = " ".join(scope for scope in scopes if scope in STANDARD_SCOPES or scope in held)
     return chosen
 
 

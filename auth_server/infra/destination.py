@@ -35,9 +35,11 @@ _resolving = threading.BoundedSemaphore(_MOST_RESOLVING_AT_ONCE)
 class Unreachable(Exception):
     """A request was not made, or brought nothing usable; `detail` says why in fixed words, for log and audit alone."""
 
-    def __init__(self, detail: str) -> None:
+    def __init__(self, detail: str, status: int = 0) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.status = status
+        """Of an answer that was not 200."""
 
 
 @dataclass(frozen=True)

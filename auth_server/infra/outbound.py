@@ -69,7 +69,7 @@ class Outbound:
         """GET a document of one of the media types; `Unreachable` for any other answer than 200 with one."""
         response = self._send("GET", url, {"Accept": ", ".join(media_types)}, b"", most_bytes)
         if response.status != 200:
-            raise Unreachable("the answer is not 200")
+            raise Unreachable("the answer is not 200", response.status)
         if not any(_is_of(response.media_type, wanted) for wanted in media_types):
             raise Unreachable("another content type than expected")
         return response

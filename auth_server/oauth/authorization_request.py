@@ -32,13 +32,13 @@ from auth_server.errors import (
     UnsupportedResponseType,
 )
 from auth_server.infra import clock
-from auth_server.oauth import parameters, request_object, response, waiting, way_back
+from auth_server.oauth import described, parameters, request_object, response, waiting, way_back
+from auth_server.oauth.described import shown
 from auth_server.oauth.waiting import Params
 
 PATH = "/oauth/authorize"
 REFERENCE = "urn:ietf:params:oauth:request_uri:"
 """What a reference to a pushed request begins with (RFC 9126 §2.2)."""
-_LONGEST_SHOWN = 300
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def as_params(sent: Iterable[tuple[str, list[str]]]) -> Params:
 
 
 def _pushed_before(params: Params, browser_digest: str) -> AuthorizationRequest:
-    client = _client(params)
+    client = _client(params, is_new=False)
     (reference, *others) = params["request_uri"]
     row = None
     if not others:
@@ -180,7 +180,7 @@ def _is_over(row: Any) -> bool:
 def _checked(
     params: Params, row: Any, created_at: datetime, *, is_pushed: bool, jkt: str | None = None
 ) -> AuthorizationRequest:
-    client = _client(params)
+    client = _client(params, is_new=row is None)
     is_signed = row is not None or request_object.NAME in params
     params = _signed(client, params, is_pushed=is_pushed)
     if jkt and params.setdefault("dpop_jkt", [jkt]) != [jkt]:
@@ -211,13 +211,15 @@ def _signed(client: Client, params: Params, *, is_pushed: bool) -> Params:
         raise PageError(refusal.code, app_name=client.name, facts=facts, detail=refusal.description) from None
 
 
-def _client(params: Params) -> Client:
+def _client(params: Params, *, is_new: bool) -> Client:
+    """Return the client; only a new request lets us read the document of one that has a document."""
     sent = params.get("client_id", [])
     if len(sent) != 1:
         raise PageError("unknown_client", detail="client_id is missing or repeated")
-    client = clients.find(sent[0])
+    client = described.for_browser(sent[0]) if is_new else clients.find(sent[0])
     if client is None:
         raise PageError("unknown_client", facts=[("client_id", shown(sent[0]))], detail="unknown client")
+    described.refuse_blocked(client)
     if client.is_disabled:
         raise PageError("client_disabled", app_name=client.name, detail="client disabled")
     return client
@@ -232,11 +234,6 @@ def _redirect_uri(client: Client, params: Params) -> str:
     kind = difference.kind(sent[0], client.redirect_uris) if len(sent) == 1 else "sent more than once"
     facts = [("redirect_uri", shown(sent[0])), ("What differs", kind)]
     raise PageError("redirect_uri_mismatch", app_name=client.name, facts=facts, detail=f"redirect_uri: {kind}")
-
-
-def shown(text: str) -> str:
-    """Return a value of a request cut to what a page may show."""
-    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…"
 
 
 def _rest(

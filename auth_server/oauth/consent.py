@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,7 +10,9 @@ from urllib.parse import urlsplit
 from flask import Response, render_template, request
 
 from auth_server.access import apis, consents
+from auth_server.access.apis import Api
 from auth_server.accounts.sessions import Session
+from auth_server.clients import document_address, identity
 from auth_server.clients.client import Client
 from auth_server.errors import AccessDenied, PageError
 from auth_server.infra.events import Event, record
@@ -18,6 +21,9 @@ from auth_server.oauth.authorization_request import AuthorizationRequest, Refuse
 from auth_server.values import is_loopback
 from auth_server.web import guards
 from auth_server.web.i18n import gettext as _
+
+_SHOWN = "shown"
+"""The field that says who the app was when the person was asked."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class Permission:
 
 def covered(found: AuthorizationRequest, session: Session, scopes: tuple[str, ...]) -> bool:
     """Tell whether nothing needs to be asked: answered in this session, first-party, or remembered."""
-    if found.consented_session == session.id:
+    if found.consented_session == session.id and _is_who_it_was(found.client, session.user_id):
         return True
     if "consent" in found.prompts:
         return False
@@ -75,10 +81,21 @@ def page(found: AuthorizationRequest, session: Session, scopes: tuple[str, ...],
     """Show the page."""
     kind, host = _destination(found.redirect_uri)
     lines = _lines(found, session, scopes)
-    return render(found.client, account, lines, redirect_kind=kind, redirect_host=host)
+    return render(
+        found.client, session.user_id, account, lines, found.resources, redirect_kind=kind, redirect_host=host
+    )
 
 
-def render(client: Client, account: dict[str, str], lines: list[Permission], **where: Any) -> Response:
+def render(
+    client: Client,
+    user_id: str,
+    account: dict[str, str],
+    lines: list[Permission],
+    resources: Sequence[Api],
+    *,
+    fields: Sequence[tuple[str, str]] = (),
+    **where: Any,
+) -> Response:
     """Return the page for whatever asks; `where` says what becomes of the answer, as the template names it."""
     text = render_template(
         "oauth/consent.html",
@@ -87,13 +104,21 @@ def render(client: Client, account: dict[str, str], lines: list[Permission], **w
             "initials": initials(client.name),
             "unverified": client.is_self_registered,
             "team": client.first_party,
+            "host": document_address.host_of(client.client_id) if client.is_described else "",
+            "changed": not _is_who_it_was(client, user_id, otherwise=True),
         },
         account=account,
         permissions=lines,
-        resources=[],
+        resources=[api.identifier for api in resources] if client.is_self_registered else [],
+        fields=[*fields, (_SHOWN, identity.of(client) or "")],
         **where,
     )
     return Response(text, content_type="text/html; charset=utf-8")
+
+
+def is_who_was_shown(client: Client) -> bool:
+    """Tell whether the form that was sent is about the app as it is now: its document may have changed meanwhile."""
+    return request.form.get(_SHOWN, "") == (identity.of(client) or "")
 
 
 def answer(found: AuthorizationRequest, session: Session, scopes: tuple[str, ...]) -> Response | None:
@@ -107,11 +132,18 @@ def answer(found: AuthorizationRequest, session: Session, scopes: tuple[str, ...
         raise Refused(refusal, found.client, found.redirect_uri, found.response_mode, found.state)
     if decision != "allow":
         raise PageError("invalid_request", detail="consent without a decision")
+    if not is_who_was_shown(found.client):
+        return None  # it is asked again, with what has changed
     lines = _lines(found, session, scopes)
     allowed, unticked = ticked(found.client, session.user_id, scopes, lines)
-    consents.grant(session.user_id, found.client.client_id, allowed, taken_back=unticked)
+    remember(session.user_id, found.client, allowed, unticked)
     waiting.note_consent(found.id, session.id, allowed)
     return None
+
+
+def remember(user_id: str, client: Client, allowed: list[str], unticked: set[str]) -> None:
+    """Remember what the person allows the app, and who that was."""
+    consents.grant(user_id, client.client_id, allowed, taken_back=unticked, identity=identity.of(client))
 
 
 def ticked(
@@ -161,7 +193,15 @@ def _lines(found: AuthorizationRequest, session: Session, scopes: tuple[str, ...
 def _held(client: Client, user_id: str) -> frozenset[str]:
     """Return what the person has allowed the app before."""
     given = consents.find(user_id, client.client_id)
-    return given.scopes if given else frozenset()
+    return given.scopes if given and given.is_for(identity.of(client)) else frozenset()
+
+
+def _is_who_it_was(client: Client, user_id: str, *, otherwise: bool = False) -> bool:
+    """Tell whether the app is who the person has allowed; `otherwise` is said of one that the person never has."""
+    if not client.is_self_registered:
+        return True
+    given = consents.find(user_id, client.client_id)
+    return given.is_for(identity.of(client)) if given else otherwise
 
 
 def _permission(scope: str, client: Client, *, new: bool) -> Permission:

@@ -17,10 +17,12 @@ from auth_server.infra import language
 from auth_server.keys import dpop, foreign, jose, keyring
 from auth_server.oauth import (
     authorization_request,
+    described,
     device,
     introspection,
     logout,
     par,
+    protected_resources,
     registration,
     response,
     revocation,
@@ -72,6 +74,8 @@ def provider_metadata(server: Server) -> dict[str, Any]:
         **{name: settings.url(path) for name, path in _ADDRESSES.items()},
         "require_pushed_authorization_requests": settings.require_par,
         **registration.told(),
+        **described.told(),
+        "protected_resources": [settings.url(path) for path in protected_resources.SCOPES],
         **dict.fromkeys(_LOGOUT, True),
         "response_types_supported": ["code"],
         "response_modes_supported": list(response.MODES),

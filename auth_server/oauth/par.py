@@ -6,12 +6,12 @@ from typing import Any
 
 from authlib.oauth2.rfc6749 import TokenEndpoint
 
-from auth_server.clients import metadata
+from auth_server.clients import authentication, metadata
 from auth_server.clients.authentication import Authenticated
 from auth_server.clients.client import Client
 from auth_server.errors import InvalidRequest, PageError, ProtocolError
 from auth_server.infra.events import Event, record
-from auth_server.oauth import authorization_request, sender, waiting
+from auth_server.oauth import authorization_request, described, sender, waiting
 from auth_server.oauth.authorization_request import REFERENCE, AuthorizationRequest, Refused
 from auth_server.oauth.server import Server, TokenRequest
 from auth_server.oauth.waiting import Params
@@ -33,6 +33,7 @@ class PushedRequestEndpoint(TokenEndpoint):  # type: ignore[misc]
     CLIENT_AUTH_METHODS = metadata.AUTH_METHODS
 
     def create_endpoint_response(self, request: TokenRequest) -> tuple[int, dict[str, Any], list[Any]]:
+        described.for_program(_named(request), self.ENDPOINT_NAME)
         caller: Authenticated = self.authenticate_endpoint_client(request)
         try:
             found = _checked(request, caller.client)
@@ -51,6 +52,11 @@ def setup_par(machines: Machines, server: Server) -> None:
         return server.create_endpoint_response(PushedRequestEndpoint.ENDPOINT_NAME, request)  # type: ignore[no-any-return]
 
     machines.add(PATH, push, ("POST",), limited=True, writes=True, creates=True)
+
+
+def _named(request: TokenRequest) -> str:
+    """Return the client that the request names, which proves nothing."""
+    return request.fields.get("client_id") or authentication.claimed_client(request.fields)
 
 
 def _record(client: Client, error: ProtocolError) -> None:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from authlib.oauth2 import OAuth2Error, ResourceProtector
 from authlib.oauth2.rfc6749 import TokenValidator
 
-from auth_server.errors import InsufficientScope, InvalidDpopProof, InvalidRequest, InvalidToken, UseDpopNonce
+from auth_server import resource_metadata
+from auth_server.errors import (
+    InsufficientScope,
+    InvalidDpopProof,
+    InvalidRequest,
+    InvalidToken,
+    ProtocolError,
+    UseDpopNonce,
+)
 from auth_server.keys import access_token, confirmation
 from auth_server.oauth import sender
 from auth_server.tokens import checking
@@ -68,9 +76,21 @@ class Protector(ResourceProtector):  # type: ignore[misc]
         super().__init__()
         self.register_token_validator(LiveTokenValidator(audience))
         self.register_token_validator(BoundTokenValidator(audience))
+        self._metadata = resource_metadata.address_of(audience)
 
     def token(self, request: Request, scopes: list[str]) -> Live:
         """Return the token of this request; raise `InvalidToken`, `InvalidDpopProof` or `InsufficientScope`."""
+        try:
+            return self._checked(request, scopes)
+        except ProtocolError as refusal:
+            raise self.refused(refusal) from None
+
+    def refused(self, refusal: ProtocolError) -> ProtocolError:
+        """Let a refusal say where this API tells whose tokens it takes (RFC 9728 §5.1)."""
+        refusal.resource_metadata = self._metadata
+        return refusal
+
+    def _checked(self, request: Request, scopes: list[str]) -> Live:
         in_form = _tokens_in_form(request)
         if "access_token" in request.query or len(in_form) + (request.authorization is not None) > 1:
             raise InvalidRequest("the access token must come once, in the Authorization header")

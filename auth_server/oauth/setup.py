@@ -16,6 +16,7 @@ from auth_server.oauth.introspection import setup_introspection
 from auth_server.oauth.languages import setup_languages
 from auth_server.oauth.logout import setup_logout
 from auth_server.oauth.par import setup_par
+from auth_server.oauth.protected_resources import setup_protected_resources
 from auth_server.oauth.registration import setup_registration
 from auth_server.oauth.revocation import setup_revocation
 from auth_server.oauth.server import Server
@@ -43,6 +44,7 @@ def setup_oauth(app: Flask, machines: Machines, limiter: Limiter) -> None:
     setup_introspection(machines, server)
     setup_revocation(machines, server)
     setup_userinfo(machines)
+    setup_protected_resources(machines)
     setup_status(machines)
     setup_registration(machines)
     setup_discovery(machines, server)

@@ -20,7 +20,7 @@ def setup_userinfo(machines: Machines) -> None:
     def userinfo(request: Request) -> Answer:
         token = protector.token(request, ["openid"])
         if token.person is None:
-            raise InvalidToken(detail="the token acts for no person")
+            raise protector.refused(InvalidToken(detail="the token acts for no person"))
         scopes = access_token.scopes_of(token.claims)
         return as_json({"sub": token.person.id, **claims.of_person(token.person, scopes)})
 

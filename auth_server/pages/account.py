@@ -12,6 +12,8 @@ from auth_server import config
 from auth_server.access import consents
 from auth_server.accounts import sessions, users
 from auth_server.clients import client as clients
+from auth_server.clients import document_address
+from auth_server.clients.client import Client
 from auth_server.errors import PageError
 from auth_server.oauth import consent
 from auth_server.tokens import ending, families
@@ -109,6 +111,13 @@ def _apps(user_id: str) -> list[dict[str, Any]]:
     return [row for row in (_app(client_id, allowed.get(client_id), held) for client_id in client_ids) if row]
 
 
+def _host(client: Client) -> str:
+    """Return where the app is from: where its document stands, or else where the browser goes back to."""
+    if client.is_described:
+        return document_address.host_of(client.client_id)
+    return urlsplit(client.redirect_uris[0]).netloc if client.redirect_uris else ""
+
+
 def _app(client_id: str, given: consents.Given | None, held: list[tuple[Family, datetime]]) -> dict[str, Any] | None:
     client = clients.find(client_id)
     if client is None:
@@ -122,7 +131,7 @@ def _app(client_id: str, given: consents.Given | None, held: list[tuple[Family, 
         "name": client.name,
         "initials": consent.initials(client.name),
         "unverified": client.is_self_registered,
-        "host": urlsplit(client.redirect_uris[0]).netloc if client.redirect_uris else "",
+        "host": _host(client),
         "permissions": [consent.title_of(scope) for scope in sorted(scopes)],
         "granted": granted,
         "last_used": max(uses) if uses else None,

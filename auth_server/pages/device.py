@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Flask, Response, redirect, render_template, request
 
-from auth_server.access import consents, policy
+from auth_server.access import policy
 from auth_server.access.apis import Api
 from auth_server.accounts import sessions, users
 from auth_server.accounts.sessions import Session
@@ -96,8 +96,10 @@ def confirm() -> Response:
     user, origin = users.find(here.user_id), wish.device.origin
     return consent.render(
         wish.client,
+        here.user_id,
         {"name": user.name, "email": user.email} if user else {"name": "", "email": ""},
         _lines(wish, here),
+        wish.resources,
         redirect_kind="device",
         fields=[("user_code", wish.user_code)],
         device={
@@ -130,6 +132,8 @@ def decide() -> Response:
 
 def _allow(wish: _Wish, here: Session) -> Response | None:
     """Let the device have what was not unticked; return the step that must come first, if any."""
+    if not consent.is_who_was_shown(wish.client):
+        return None  # it is asked again, with what has changed
     allowed, unticked = consent.ticked(wish.client, here.user_id, wish.scopes, _lines(wish, here))
     on_the_way = _step(wish, here, tuple(allowed))
     if on_the_way:
@@ -138,7 +142,7 @@ def _allow(wish: _Wish, here: Session) -> Response | None:
         return guards.to_login(wish.url)
     resources = policy.target(allowed, wish.resources).resources
     if devices.allow(wish.device, wish.client, here, scopes=allowed, resources=resources):
-        consents.grant(here.user_id, wish.client.client_id, allowed, taken_back=unticked)
+        consent.remember(here.user_id, wish.client, allowed, unticked)
     return None
 
 

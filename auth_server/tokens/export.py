@@ -80,7 +80,7 @@ PARTS: Mapping[str, Part] = {
         ),
         withheld=("browser_digest",),
     ),
-    "allowed_apps": Part("consent", "user_id", shown=("client_id", "scopes", "granted_at")),
+    "allowed_apps": Part("consent", "user_id", shown=("client_id", "scopes", "granted_at"), withheld=("identity",)),
     "app_access": Part(
         "family",
         "user_id",

@@ -75,18 +75,19 @@ def unavailable() -> Answer:
 
 
 def _challenges(error: ProtocolError, had_credentials: bool) -> tuple[str, ...]:
-    """RFC 6750 §3, RFC 9449 §7.1, RFC 9110 §11.6.1."""
+    """RFC 6750 §3, RFC 9449 §7.1, RFC 9110 §11.6.1, RFC 9728 §5.1."""
     if isinstance(error, InvalidClient):
         return ('Basic realm="oauth", charset="UTF-8"',) if had_credentials else ()
+    where = f', resource_metadata="{error.resource_metadata}"' if error.resource_metadata else ""
     if isinstance(error, InvalidToken) and not had_credentials:
-        return 'Bearer realm="oauth"', _DPOP
+        return f'Bearer realm="oauth"{where}', _DPOP + where
     if isinstance(error, InvalidToken):
-        about = f'error="{error.code}", error_description="{error.description}"'
+        about = f'error="{error.code}", error_description="{error.description}"{where}'
         return (f"{_DPOP}, {about}",) if error.by_dpop else (f'Bearer realm="oauth", {about}',)
     if isinstance(error, InsufficientScope):
-        return (f'Bearer realm="oauth", error="{error.code}", scope="{error.scope}"',)
+        return (f'Bearer realm="oauth", error="{error.code}", scope="{error.scope}"{where}',)
     if isinstance(error, InvalidDpopProof | UseDpopNonce) and error.status == 401:
-        return (f'{_DPOP}, error="{error.code}"',)
+        return (f'{_DPOP}, error="{error.code}"{where}',)
     return ()
 
 

@@ -8,7 +8,6 @@ of headers. There is no second way to these endpoints, so nothing can drift: the
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from collections.abc import Callable, Iterable
@@ -27,7 +26,7 @@ from werkzeug.wsgi import get_input_stream
 
 from auth_server import config, database
 from auth_server.errors import InvalidRequest, ProtocolError, TemporarilyUnavailable, TooLarge
-from auth_server.infra import events
+from auth_server.infra import events, strict_json
 from auth_server.web import answers, request_id, surface
 from auth_server.web.answers import Answer, Headers
 from auth_server.web.headers import transport_security
@@ -241,26 +240,12 @@ def _media_type(content_type: str) -> str:
 
 
 def _object(text: str) -> dict[str, Any]:
-    """Read a JSON object as RFC 8259 has it: no name twice, no NaN, nothing that is no Unicode or too deep."""
     try:
-        found = json.loads(text, object_pairs_hook=_members, parse_constant=_no_constant)
-        json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair could not be shown anywhere
-    except (ValueError, RecursionError):
+        return strict_json.read_object(text)
+    except strict_json.NotAnObject:
+        raise InvalidRequest("the body must be a JSON object") from None
+    except ValueError:
         raise InvalidRequest("the body is not well-formed JSON, or names something twice") from None
-    if not isinstance(found, dict):
-        raise InvalidRequest("the body must be a JSON object")
-    return found
-
-
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name stands there twice")
-    return found
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _fields(text: str) -> dict[str, list[str]]:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from auth_server.infra import batch, crypto
+from auth_server.clients import client as clients
+from auth_server.infra import batch, clock, crypto
 from tests.cli.conftest import Run
-from tests.support import assertion
+from tests.support import assertion, factories
 from tests.support.rp import basic
 
 PASSWORD = "correct horse battery"
@@ -260,3 +261,24 @@ def test_a_client_with_keys_is_created_without_a_secret(run: Run, tmp_path: Path
     file.write_text(json.dumps({**metadata, "client_secret": "chosen-" * 8}))
     made = run("clients", "create", "--auth-method", "client_secret_jwt", "--metadata", str(file), "--json")
     assert "client_secret" not in made.json
+
+
+def test_an_app_that_a_document_describes_is_blocked_by_its_address(app: Flask, run: Run, tmp_path: Path) -> None:
+    """Its row is a client like others; a file takes it over once it is deleted, since its document would undo that."""
+    client_id = "https://app.example.org/client.json"
+    plain = {
+        "client_name": "App",
+        "redirect_uris": ["https://app.example.org/cb"],
+        "token_endpoint_auth_method": "none",
+    }
+    factories.within(app, lambda: clients.create(plain, client_id=client_id, document_until=clock.now()))
+    shown = run("clients", "show", client_id, "--json").json
+    assert (shown["client_id"], shown["self_registered"], shown["disabled"]) == (client_id, True, False)
+    run("clients", "disable", client_id, "--yes")
+    assert run("clients", "show", client_id, "--json").json["disabled"]
+    file = tmp_path / "app.toml"
+    file.write_text(f'[client."{client_id}"]\nredirect_uris = ["https://app.example.org/cb"]\nclient_name = "Ours"\n')
+    assert "its own document describes" in run("apply", str(file), code=1).err
+    run("clients", "delete", client_id, "--yes")
+    run("apply", str(file))
+    assert not run("clients", "show", client_id, "--json").json["self_registered"]

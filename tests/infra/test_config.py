@@ -44,6 +44,7 @@ WRONG = {
     "SIGNUP_DOMAINS": "example.org,@example.com",
     "REGISTRATION": "on",
     "CLIENT_ID_METADATA": "maybe",
+    "CLIENT_ID_METADATA_HOSTS": "https://app.example.org",
     "REQUIRE_PAR": "1",
     "DPOP_NONCE": "yes",
     "KEY_ROTATION_INTERVAL": "quarterly",
@@ -98,6 +99,15 @@ def test_the_defaults_are_the_contracts(tmp_path: Path) -> None:
     assert (found.password_min_length, found.bcrypt_rounds) == (15, 12)
     assert (found.signup, found.registration, found.mfa) == ("closed", "off", "optional")
     assert found.trusted_proxies == ()
+
+
+def test_hosts_of_documents_are_kept_as_they_are_compared(tmp_path: Path) -> None:
+    """In lower case; none by default, which is all."""
+    assert read(tmp_path).client_id_metadata_hosts == ()
+    found = read(tmp_path, CLIENT_ID_METADATA_HOSTS="App.example.org, *.example.com,!old.example.com:8443")
+    assert found.client_id_metadata_hosts == ("app.example.org", "*.example.com", "!old.example.com:8443")
+    for wrong in ("*", "!", "*.", "a b", "!!a", "https://a", "a/b", "*a.example", "a.example:", "a.*.example"):
+        assert len(problems(tmp_path, CLIENT_ID_METADATA_HOSTS=wrong)) == 1
 
 
 def test_passwords_may_be_shorter_beside_a_second_factor(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_a_request_without_a_token_is_challenged_without_an_error(rp: RelyingPar
     """RFC 6750 §3: no error code for who sent nothing."""
     answer = rp.machine.get("/oauth/userinfo")
     assert answer.status_code == 401
-    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="oauth"'
+    assert answer.headers["WWW-Authenticate"].startswith('Bearer realm="oauth", resource_metadata=')
 
 
 def test_a_token_without_the_scope_is_told_which_one(rp: RelyingParty) -> None:
@@ -84,7 +84,9 @@ def test_a_token_without_the_scope_is_told_which_one(rp: RelyingParty) -> None:
     claims = payload(rp.tokens()["access_token"])
     answer = rp.userinfo(signed(rp, {**claims, "scope": "email"}))
     asserts.is_oauth_error(answer, "insufficient_scope", 403)
-    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="oauth", error="insufficient_scope", scope="openid"'
+    assert answer.headers["WWW-Authenticate"].startswith(
+        'Bearer realm="oauth", error="insufficient_scope", scope="openid", resource_metadata="http://localhost:8421/'
+    )
 
 
 @pytest.mark.parametrize(

@@ -200,6 +200,8 @@ def test_importing_it_brings_nothing_of_the_server_along() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     ours = {name for name in loaded if name.startswith("auth_server.")}
-    parts = ("resource_server", "resource_dpop", "resource_issuer", "resource_status", "errors", "keys", *KEYS)
-    assert ours == {f"auth_server.{part}" for part in parts}
+    parts = ("server", "dpop", "issuer", "metadata", "status")
+    assert ours == {
+        f"auth_server.{part}" for part in (*(f"resource_{part}" for part in parts), "errors", "keys", *KEYS)
+    }
     assert not loaded & {"sqlalchemy", "alembic", "httpx2", "granian", "flask_login", "flask_wtf"}
