@@ -17,6 +17,7 @@ _LEAST_SECRET_LENGTH = 32
 _ISSUER = re.compile(r"(https?)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?", re.ASCII)
 _MAIL_PORT = {"smtp": 587, "smtps": 465}
 _DEFAULT_PORT = {"http": 80, "https": 443}
+_TAKEN_HEADERS = frozenset({"accept", "authorization", "cookie", "forwarded", "origin", "referer"})
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -187,6 +188,15 @@ def hosts(text: str) -> tuple[str, ...]:
     if not all(re.fullmatch(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?", name) for name in found):
         raise Invalid("expected hosts with or without a port, e.g. intranet.example.org,10.0.0.5:8443")
     return found
+
+
+def header_name(text: str) -> str:
+    """Accept a header's name that no other spelling stands for; "" is none."""
+    if text and not re.fullmatch(r"[A-Za-z][A-Za-z0-9]{4,60}", text):
+        raise Invalid("expected a name of letters and digits alone: Client_Cert would pass for Client-Cert")
+    if text.lower() in _TAKEN_HEADERS:
+        raise Invalid("expected a header that means nothing else")
+    return text
 
 
 def ca_file(text: str) -> str:

@@ -9,7 +9,7 @@ import base64
 import binascii
 from typing import Any
 
-from auth_server.keys import jose
+from auth_server.keys import certificate, jose
 from auth_server.keys.jose import BadToken, Key
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
@@ -45,7 +45,8 @@ def keys(jwk: Any) -> tuple[Key, ...]:
         parsed = jose.public_half(jwk)
     except (*jose.MALFORMED, BadToken):
         raise BadKey("malformed key") from None
-    return tuple(Key(kid, alg, parsed) for alg in _algorithms(jwk))
+    x5t = _x5t(jwk["x5c"]) if "x5c" in jwk else None
+    return tuple(Key(kid, alg, parsed, x5t) for alg in _algorithms(jwk))
 
 
 def of_set(document: Any, *, strict: bool = False) -> tuple[Key, ...]:
@@ -72,6 +73,18 @@ def _algorithms(jwk: dict[str, Any]) -> tuple[str, ...]:
         return ()
     possible = ("RS256", "PS256") if jwk["kty"] == "RSA" else _FOR_CURVE.get(str(jwk.get("crv")), ())
     return tuple(alg for alg in possible if jwk.get("alg", alg) == alg)
+
+
+def _x5t(chain: Any) -> str:
+    """Return the thumbprint of the first of a key's certificates (RFC 7517 §4.7), "" when that is none.
+
+    Whether it is the key's own does not matter here: nobody verifies a signature with a certificate.
+    """
+    first = chain[0] if isinstance(chain, list) and chain else None
+    try:
+        return certificate.of_der(base64.b64decode(first, validate=True)).thumbprint if isinstance(first, str) else ""
+    except (binascii.Error, *certificate.MALFORMED):
+        return ""
 
 
 def check_rsa(jwk: dict[str, Any]) -> None:

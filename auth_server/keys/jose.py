@@ -49,6 +49,8 @@ class Key:
     kid: str
     alg: str
     jwk: JwkKey
+    x5t: str | None = None
+    """The thumbprint of the certificate that its set gives with it; "" when that cannot be read."""
 
 
 def generate(alg: str) -> NativeKey:
