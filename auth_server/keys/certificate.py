@@ -83,8 +83,7 @@ def _der(text: str) -> bytes:
         raise ValueError("too long")
     if len(text) > 2 and text[0] == text[-1] == ":":
         return base64.b64decode(text[1:-1], validate=True)
-    if not text.lstrip().startswith("-----BEGIN"):
-        text = unquote(text)
+    text = unquote(text) if "%" in text else text
     found = _PEM.match(text.lstrip())
     if found:
         return base64.b64decode(re.sub(r"\s+", "", found[1]), validate=True)
