@@ -12,7 +12,6 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from auth_server.accounts import users
 from auth_server.infra import clock
 from auth_server.keys import jose
 from tests.support import assertion, asserts, factories, fapi
@@ -230,7 +229,13 @@ def test_ensure_request_object_without_redirect_uri_fails(one: Fapi) -> None:
 
 @pytest.mark.parametrize(
     "uri",
-    [CALLBACK + "/", CALLBACK + "?x=1", CALLBACK.upper(), "https://wiki.example.org:443/callback", "https://evil.test/"],
+    [
+        CALLBACK + "/",
+        CALLBACK + "?x=1",
+        CALLBACK.upper(),
+        "https://wiki.example.org:443/callback",
+        "https://evil.test/",
+    ],
 )
 def test_ensure_registered_redirect_uri(one: Fapi, uri: str) -> None:
     """Exactly the registered one; a new one is refused, though RFC 9126 would allow it."""

@@ -254,7 +254,9 @@ def test_nothing_of_it_is_there_unless_it_is_on(
 ) -> None:
     """Not in the metadata, not to be registered; and a client from before gets nothing, whatever comes along."""
     mine = certificate(ca)
-    about = {**method, "tls_client_auth_subject_dn": DN} if method is ISSUED else {**method, "jwks": {"keys": [mine.jwk()]}}
+    about = (
+        {**method, "tls_client_auth_subject_dn": DN} if method is ISSUED else {**method, "jwks": {"keys": [mine.jwk()]}}
+    )
     file = certs.ca_file(tmp_path, ca)
     client_id = factories.service(make_app(**certs.SETTINGS, mtls_ca_file=file), **about)[0].client_id
     off = make_app(trusted_proxies=certs.SETTINGS["trusted_proxies"])
@@ -485,9 +487,11 @@ def test_aliases_are_told_and_answer(make_app: MakeApp, person: users.User) -> N
         assert answer.status_code == status, answer.text
 
 
-def test_a_token_of_a_bound_kind_that_we_do_not_know_is_refused(app: Flask, party: Party) -> None:
-    """A bearer token of a client whose certificate is another's is no way around: the header alone binds nothing."""
+def test_a_refused_bearer_is_told_what_is_missing(party: Party) -> None:
+    """RFC 6750 §3: the challenge is the scheme's own; the sentence says that a certificate must come along."""
     token = party.tokens()["access_token"]
     party.hold(None)
     refused = party.machine.get("/oauth/userinfo", headers=bearer(token), base_url=ISSUER)
-    assert refused.headers["WWW-Authenticate"].startswith('Bearer realm="oauth", error="invalid_token"')
+    challenge = refused.headers["WWW-Authenticate"]
+    assert challenge.startswith('Bearer realm="oauth", error="invalid_token"')
+    assert "certificate" in challenge
