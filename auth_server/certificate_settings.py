@@ -23,7 +23,7 @@ class CertificateSettings:
         "ClientCert",
     )
     mtls_ca_file: str = setting(
-        values.ca_file,
+        values.authorities_file,
         "",
         "Authorities whose certificates count for `tls_client_auth`; without it, there is none.",
         "/etc/ssl/clients.pem",

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -205,6 +206,18 @@ def ca_file(text: str) -> str:
         if text:
             ssl.create_default_context(cafile=text)
     except OSError as cause:  # `SSLError` is one
+        raise Invalid("expected a readable file with certificates in PEM form") from cause
+    return text
+
+
+def authorities_file(text: str) -> str:
+    """Accept the path of a file with certificates of authorities in PEM form; "" is none."""
+    from cryptography import x509
+
+    try:
+        if text:
+            x509.load_pem_x509_certificates(Path(text).read_bytes())
+    except (OSError, ValueError) as cause:
         raise Invalid("expected a readable file with certificates in PEM form") from cause
     return text
 

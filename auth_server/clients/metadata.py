@@ -120,8 +120,11 @@ def _check_keys(values: Mapping[str, Any]) -> None:
     if "jwks" not in values:
         raise InvalidClientMetadata(f"jwks: {method} needs jwks or jwks_uri")
     refused = {fapi.WEAKER} if fapi.holds(values) and method == SIGNS_WITH_KEY else set()
-    if not any(key.alg == (alg or key.alg) and key.alg not in refused for key in foreign.of_set(values["jwks"])):
+    found = foreign.of_set(values["jwks"])
+    if not any(key.alg == (alg or key.alg) and key.alg not in refused for key in found):
         raise InvalidClientMetadata("jwks: no key is for a signature that the client may use")
+    if method == BY_OWN_CERTIFICATE and any(key.x5t == "" for key in found):
+        raise InvalidClientMetadata("jwks: an x5c is not its key's certificate, or cannot be read")
 
 
 def _check_certificates(values: Mapping[str, Any]) -> None:

@@ -10,7 +10,6 @@ from functools import lru_cache
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import ExtensionPolicy, PolicyBuilder
@@ -20,6 +19,7 @@ from auth_server.clients import keys, metadata, subject
 from auth_server.clients.client import Client
 from auth_server.errors import InvalidClient
 from auth_server.infra import clock
+from auth_server.keys import jose
 from auth_server.keys.certificate import MALFORMED, Certificate, Shown
 from auth_server.keys.jose import Key
 
@@ -77,9 +77,7 @@ def _check_own(client: Client, shown: Certificate) -> None:
     def is_its(key: Key) -> bool:
         if key.x5t is not None:
             return key.x5t == shown.thumbprint
-        public = key.jwk.public_key
-        assert not isinstance(public, bytes)
-        return bool(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) == shown.public_key)
+        return jose.public_bytes(key.jwk) == shown.public_key
 
     found = keys.find_if(client, is_its)
     if not found.keys:

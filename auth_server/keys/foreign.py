@@ -10,7 +10,7 @@ import binascii
 from typing import Any
 
 from auth_server.keys import certificate, jose
-from auth_server.keys.jose import BadToken, Key
+from auth_server.keys.jose import BadToken, JwkKey, Key
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 """What others may sign with: FAPI 2.0's, and RS256, which most have."""
@@ -45,7 +45,7 @@ def keys(jwk: Any) -> tuple[Key, ...]:
         parsed = jose.public_half(jwk)
     except (*jose.MALFORMED, BadToken):
         raise BadKey("malformed key") from None
-    x5t = _x5t(jwk["x5c"]) if "x5c" in jwk else None
+    x5t = _x5t(jwk["x5c"], parsed) if "x5c" in jwk else None
     return tuple(Key(kid, alg, parsed, x5t) for alg in _algorithms(jwk))
 
 
@@ -75,16 +75,17 @@ def _algorithms(jwk: dict[str, Any]) -> tuple[str, ...]:
     return tuple(alg for alg in possible if jwk.get("alg", alg) == alg)
 
 
-def _x5t(chain: Any) -> str:
-    """Return the thumbprint of the first of a key's certificates (RFC 7517 §4.7), "" when that is none.
+def _x5t(chain: Any, key: JwkKey) -> str:
+    """Return the thumbprint of the first of a key's certificates (RFC 7517 §4.7), "" when that is none, or not its own.
 
-    Whether it is the key's own does not matter here: nobody verifies a signature with a certificate.
+    Such a key verifies signatures all the same: nobody looks at its certificate for that.
     """
     first = chain[0] if isinstance(chain, list) and chain else None
     try:
-        return certificate.of_der(base64.b64decode(first, validate=True)).thumbprint if isinstance(first, str) else ""
+        found = certificate.of_der(base64.b64decode(first, validate=True)) if isinstance(first, str) else None
     except (binascii.Error, *certificate.MALFORMED):
         return ""
+    return found.thumbprint if found and found.public_key == jose.public_bytes(key) else ""
 
 
 def check_rsa(jwk: dict[str, Any]) -> None:

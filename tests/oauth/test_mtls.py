@@ -47,6 +47,7 @@ def app(make_app: MakeApp, tmp_path: Path, ca: Holder) -> Iterator[Flask]:
     mtls._authorities.cache_clear()
     yield make_app(**certs.SETTINGS, mtls_ca_file=certs.ca_file(tmp_path, ca))
     mtls._authorities.cache_clear()
+    keys.forget()
 
 
 def ask(
@@ -171,29 +172,45 @@ def test_another_certificate_with_the_same_name_or_key_is_not_the_registered_one
     assert reasons(app) == ["the certificate is none of the client's"] * 3
 
 
-def test_a_certificate_that_cannot_be_read_opens_nothing(app: Flask) -> None:
-    """Neither for its key: whoever registers one means that one."""
-    mine = certificate()
-    for broken in (["AAAA"], ["é"], [], "x", [7], [mine.bare[:-8]]):
-        is_stranger(ask(app, own(app, mine.jwk(x5c=broken)), mine.headers))
-
-
-def test_published_certificates_are_looked_up(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`jwks_uri`: fetched when needed, and again for one that is not there yet, a minute later."""
-    mine, fetched = certificate(), []
+def publish(monkeypatch: pytest.MonkeyPatch, *jwks: dict[str, Any]) -> list[str]:
+    """Let every address publish these keys; return what is asked for."""
+    fetched: list[str] = []
 
     def fetch(uri: str) -> outbound.Document:
         fetched.append(uri)
-        return outbound.Document({"keys": [mine.jwk()]}, None)
+        return outbound.Document({"keys": list(jwks)}, None)
 
     monkeypatch.setattr(outbound, "fetch_json", fetch)
     keys.forget()
-    uri = "https://app.example.org/jwks"
-    client_id = factories.service(app, **OWN, jwks_uri=uri)[0].client_id
+    return fetched
+
+
+JWKS_URI = "https://app.example.org/jwks"
+
+
+def test_published_certificates_are_looked_up(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`jwks_uri`: fetched when needed, and no more than once a minute, whatever strangers show."""
+    mine = certificate()
+    fetched = publish(monkeypatch, mine.jwk())
+    client_id = factories.service(app, **OWN, jwks_uri=JWKS_URI)[0].client_id
     assert ask(app, client_id, mine.headers).status_code == 200
     is_stranger(ask(app, client_id, certificate().headers))
-    assert fetched == [uri]
-    keys.forget()
+    assert fetched == [JWKS_URI]
+
+
+def test_a_certificate_that_is_not_its_keys_opens_nothing(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unreadable, or another's: refused where it is registered, left out where it is published, and its key too."""
+    mine, other = certificate(), certificate()
+    for broken in (["AAAA"], ["é"], [], "x", [7], [mine.bare[:-8]], [other.bare], [other.bare, mine.bare], [mine.pem]):
+        with pytest.raises(InvalidClientMetadata) as refused:
+            own(app, mine.jwk(x5c=broken))
+        assert refused.value.description == "jwks: an x5c is not its key's certificate, or cannot be read"
+        publish(monkeypatch, mine.jwk(x5c=broken))
+        client_id = factories.service(app, **OWN, jwks_uri=JWKS_URI)[0].client_id
+        for shown in (mine, other):
+            is_stranger(ask(app, client_id, shown.headers))
+    chain = [mine.bare, other.bare]
+    assert ask(app, own(app, mine.jwk(x5c=chain)), mine.headers).status_code == 200
 
 
 def test_every_way_in_which_a_proxy_tells_of_a_certificate(app: Flask) -> None:
