@@ -12,7 +12,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from cryptography.x509.verification import ExtensionPolicy, PolicyBuilder
+from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy, PolicyBuilder
 
 from auth_server import config
 from auth_server.clients import keys, metadata, subject
@@ -44,15 +44,30 @@ def _check_issued(client: Client, shown: Certificate) -> None:
         raise InvalidClient(detail="the certificate bears another name")
     if not _is_for_clients(shown.native):
         raise InvalidClient(detail="the certificate is not for clients: see its extended key usage")
-    # The same CA policy as for servers; of the client's own, only signature and times: the rest was looked at above.
     policy = PolicyBuilder().store(_authorities(config.current().mtls_ca_file)).time(clock.now())
-    policy = policy.extension_policies(
-        ca_policy=ExtensionPolicy.webpki_defaults_ca(), ee_policy=ExtensionPolicy.permit_all()
-    )
+    policy = policy.extension_policies(ca_policy=_AUTHORITY, ee_policy=ExtensionPolicy.permit_all())
     try:
         policy.build_client_verifier().verify(shown.native, [])
     except (verification.VerificationError, *MALFORMED):
         raise InvalidClient(detail="the certificate was issued by no authority of MTLS_CA_FILE") from None
+
+
+def _check_is_authority(_policy: Policy, _certificate: x509.Certificate, found: x509.BasicConstraints) -> None:
+    if not found.ca:
+        raise ValueError("not an authority")
+
+
+def _check_may_issue(_policy: Policy, _certificate: x509.Certificate, found: x509.KeyUsage | None) -> None:
+    if found is not None and not found.key_cert_sign:
+        raise ValueError("its key may not sign certificates")
+
+
+_AUTHORITY = (
+    ExtensionPolicy.permit_all()
+    .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, _check_is_authority)
+    .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _check_may_issue)
+)
+"""RFC 5280 §6.1.4. What browsers demand besides, many a company's own authority lacks."""
 
 
 def _is_for_clients(native: x509.Certificate) -> bool:

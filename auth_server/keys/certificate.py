@@ -15,12 +15,14 @@ from urllib.parse import unquote
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from auth_server.keys.confirmation import X5T, Confirmation
 
 _LONGEST = 16_384
+_LEAST_RSA_BITS = 2048
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*\Z")
 MALFORMED = (
     *(ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion),
@@ -64,9 +66,17 @@ def read(text: str, now: datetime) -> Shown:
         begins, ends = certificate.native.not_valid_before_utc, certificate.native.not_valid_after_utc
     except (binascii.Error, *MALFORMED):
         return Shown(problem="the certificate is malformed, or more than one came")
+    if is_weak(certificate.native):
+        return Shown(problem=f"the certificate's RSA key has fewer than {_LEAST_RSA_BITS} bits")
     if not begins <= now <= ends:
         return Shown(problem="the certificate has expired" if now > ends else "the certificate is not valid yet")
     return Shown(certificate, "")
+
+
+def is_weak(native: x509.Certificate) -> bool:
+    """Tell whether somebody might compute the private key (NIST SP 800-131A)."""
+    key = native.public_key()
+    return isinstance(key, rsa.RSAPublicKey) and key.key_size < _LEAST_RSA_BITS
 
 
 def of_der(der: bytes) -> Certificate:

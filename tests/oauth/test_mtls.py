@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from flask import Flask
 from werkzeug.test import TestResponse
@@ -311,6 +312,27 @@ def test_a_certificate_counts_while_it_is_valid(
     bound = ask(app, service[0].client_id, {**mine.headers, **basic(service[0].client_id, service[1])})
     assert bound.status_code == (400 if says else 200)
     assert reasons(app) == ([f"the certificate {says}"] * 2 if says else [])
+
+
+@pytest.mark.parametrize(
+    ("about", "is_good"),
+    [({"says_signs": None}, True), ({}, True), ({"says_signs": False}, False), ({"is_authority": False}, False)],
+    ids=["says nothing", "may sign", "may not sign", "is none"],
+)
+def test_an_authority_is_one(make_app: MakeApp, tmp_path: Path, about: dict[str, Any], is_good: bool) -> None:
+    """RFC 5280 §6.1.4: what stands in the file by mistake issues nothing; what OpenSSL makes by default does."""
+    issuer = certs.authority(**about)
+    app = make_app(**certs.SETTINGS, mtls_ca_file=certs.ca_file(tmp_path, certs.authority("Other CA"), issuer))
+    assert ask(app, issued(app), certificate(issuer).headers).status_code == (200 if is_good else 401)
+
+
+def test_a_short_key_proves_nothing(app: Flask, ca: Holder) -> None:
+    """Whoever has issued it; one of 2048 bits does."""
+    client_id = issued(app)
+    for bits, status in ((1024, 401), (2048, 200)):
+        key = rsa.generate_private_key(public_exponent=65537, key_size=bits)
+        assert ask(app, client_id, certificate(ca, key=key).headers).status_code == status
+    assert reasons(app) == ["the certificate's RSA key has fewer than 2048 bits"]
 
 
 def test_an_expired_authority_issues_nothing_any_more(

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -30,11 +30,14 @@ SETTINGS: dict[str, Any] = {
 HOST, URI, IP, EMAIL = "report.example.org", "spiffe://example.org/report", "2001:db8::7", "report@example.org"
 
 
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+
 @dataclass(frozen=True)
 class Holder:
     """A certificate with its private key."""
 
-    key: ec.EllipticCurvePrivateKey
+    key: Key
     certificate: x509.Certificate
 
     @property
@@ -66,7 +69,8 @@ class Holder:
 
     def jwk(self, **changed: Any) -> dict[str, Any]:
         """Return its key as a JWK with the certificate; None leaves a member out."""
-        return Signer("ES256", self.key).jwk(**{"x5c": [self.bare], **changed})
+        alg = "ES256" if isinstance(self.key, ec.EllipticCurvePrivateKey) else "PS256"
+        return Signer(alg, self.key).jwk(**{"x5c": [self.bare], **changed})
 
 
 def name(*pairs: tuple[x509.ObjectIdentifier, str]) -> x509.Name:
@@ -84,13 +88,14 @@ ALTERNATIVES = (
 def certificate(
     by: Holder | None = None,
     *,
-    key: ec.EllipticCurvePrivateKey | None = None,
+    key: Key | None = None,
     subject: x509.Name = SUBJECT,
     alternatives: Sequence[x509.GeneralName] = (),
     begins: timedelta = timedelta(days=-1),
     life: timedelta = timedelta(days=30),
     usage: x509.ObjectIdentifier | None = ExtendedKeyUsageOID.CLIENT_AUTH,
     is_authority: bool = False,
+    says_signs: bool | None = True,
 ) -> Holder:
     """Make a certificate, signed by another one's holder or, without one, by itself."""
     key = key or ec.generate_private_key(ec.SECP256R1())
@@ -110,21 +115,21 @@ def certificate(
     )
     if alternatives:
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-    if is_authority:
+    if is_authority and says_signs is not None:
         may = dict.fromkeys(
             ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"), False
         )
-        signs = x509.KeyUsage(**may, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False)
+        signs = x509.KeyUsage(**may, key_cert_sign=says_signs, crl_sign=True, encipher_only=False, decipher_only=False)
         builder = builder.add_extension(signs, critical=True)
-    elif usage:
+    elif usage and not is_authority:
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
     return Holder(key, builder.sign(issuer_key, hashes.SHA256()))
 
 
-def authority(common_name: str = "Example CA") -> Holder:
-    return certificate(
-        subject=name((NameOID.COMMON_NAME, common_name)), is_authority=True, life=timedelta(days=400), usage=None
-    )
+def authority(common_name: str = "Example CA", **about: Any) -> Holder:
+    """Make an authority; `says_signs` None is one that does not say what its key is for."""
+    subject = name((NameOID.COMMON_NAME, common_name))
+    return certificate(subject=subject, **{"is_authority": True, "life": timedelta(days=400), "usage": None, **about})
 
 
 def ca_file(folder: Path, *authorities: Holder) -> str:
