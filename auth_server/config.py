@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from auth_server import values
+from auth_server.certificate_settings import CertificateSettings
 from auth_server.values import setting
 from auth_server.watch_settings import WatchSettings
 
@@ -36,7 +37,7 @@ class ConfigurationError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(WatchSettings):
+class Settings(WatchSettings, CertificateSettings):
     """What the operator decides. Durations are `timedelta`."""
 
     issuer: str = setting(
@@ -192,6 +193,10 @@ class Settings(WatchSettings):
         """Return the absolute URL of a path of ours."""
         return self.issuer + path
 
+    def urls(self, path: str) -> tuple[str, ...]:
+        """Return all absolute URLs of a machine's path: at the issuer's host, and where certificates are asked for."""
+        return tuple(host + path for host in (self.issuer, self.mtls_alias) if host)
+
 
 def default_instance_path() -> Path:
     """`instance` beside `app.py`; installed from a wheel: the user's data folder."""
@@ -282,13 +287,9 @@ def _problems_between(settings: Settings) -> list[str]:
         found.append(f"{PREFIX}TRUSTED_BROWSER_TTL: expected 0, or 1 to 30 days (example: 30d)")
     if settings.signup == "domain" and not settings.signup_domains:
         found.append(f"{PREFIX}SIGNUP_DOMAINS: expected with SIGNUP=domain (example: example.org)")
-    for name in (
-        "refresh_token_ttl",
-        "refresh_token_idle_ttl",
-        "session_idle_ttl",
-        "session_absolute_ttl",
-        "remember_ttl",
-    ):
+    found += [PREFIX + problem for problem in settings.problems_with_proxies(settings.trusted_proxies)]
+    lives = ("refresh_token_ttl", "refresh_token_idle_ttl", "session_idle_ttl", "session_absolute_ttl", "remember_ttl")
+    for name in lives:
         if getattr(settings, name) <= timedelta(0):
             found.append(f"{PREFIX}{name.upper()}: expected more than nothing (example: 12h)")
     return found

@@ -47,10 +47,15 @@ class Memory:
             return True
 
 
-def check_bearer(token: dict[str, Any]) -> None:
-    """Refuse a bound token that came as a bearer token; raise `InvalidToken`."""
-    if _bound_to(token) is not None:
+def check_bearer(token: dict[str, Any]) -> confirmation.Confirmation | None:
+    """Refuse a token that is bound to a key and came as a bearer token; raise `InvalidToken`.
+
+    Returns the certificate that it is bound to instead, if it is.
+    """
+    bound_to = _bound_to(token)
+    if bound_to is not None and bound_to.member == confirmation.JKT:
         raise InvalidToken(detail="bound to a key, and sent without a proof", by_dpop=True)
+    return bound_to
 
 
 def check_bound(token: dict[str, Any], first_time: FirstTime, origin: str) -> None:

@@ -31,7 +31,7 @@ from authlib.oauth2.rfc6749 import TokenValidator
 from flask import Blueprint, Flask, Response, abort
 from flask import request as flask_request
 
-from auth_server import resource_dpop, resource_metadata
+from auth_server import resource_dpop, resource_metadata, resource_mtls
 from auth_server.errors import (
     AccessDenied,
     InsufficientScope,
@@ -42,9 +42,10 @@ from auth_server.errors import (
 from auth_server.keys import access_token, dpop, jose
 from auth_server.resource_dpop import FirstTime, Memory
 from auth_server.resource_issuer import Answer, Fetch, Issuer, cannot_ask, fetch_with_httpx2
+from auth_server.resource_mtls import Tell, certificate_header
 from auth_server.resource_status import StatusLists
 
-__all__ = ["Answer", "Fetch", "current_token", "protector", "require_role"]
+__all__ = ["Answer", "Fetch", "certificate_header", "current_token", "protector", "require_role"]
 
 LEEWAY = timedelta(seconds=60)
 """How far the clocks of issuer and API may differ."""
@@ -61,6 +62,7 @@ def protector(
     status_lists: Literal["strict", "lenient", "off"] = "strict",
     first_time: FirstTime | None = None,
     origin: str = "",
+    certificate: Tell = resource_mtls.nothing,
 ) -> Protector:
     """Return a decorator maker: `protect("scope")` lets a request in whose token is for `audience` and has the scope.
 
@@ -68,11 +70,13 @@ def protector(
     says what becomes of a token that names a list when none can be had that is still good: "strict" answers 503,
     "lenient" lets it in; "off" never looks. `first_time` remembers DPoP proofs for several processes of this API;
     `origin`, such as "https://orders.example.org", is what proofs must name: without it, what Flask says of a request.
+    `certificate` tells of the client's certificate, for tokens that are bound to one: see `certificate_header`.
     """
     if status_lists not in ("strict", "lenient", "off"):
         raise ValueError("status_lists is strict, lenient or off")
     source = Issuer(issuer, fetch or fetch_with_httpx2, introspection or ("", ""))
     validator = _Introspecting(source, audience) if introspection else _Verifying(source, audience, status_lists)
+    validator.tell = certificate
     return Protector(validator, first_time or Memory().first_time, origin)
 
 
@@ -164,6 +168,7 @@ class _Validator(TokenValidator):  # type: ignore[misc]
     def __init__(self, issuer: Issuer, audience: str) -> None:
         super().__init__(realm=audience)
         self.issuer, self.audience = issuer, audience
+        self.tell: Tell = resource_mtls.nothing
 
     def validate_token(
         self, token: dict[str, Any], scopes: list[str] | None, request: object, needs: _Needs | None = None, **_: Any
@@ -175,7 +180,9 @@ class _Validator(TokenValidator):  # type: ignore[misc]
             needs.check(token)
 
     def check_sender(self, token: dict[str, Any]) -> None:
-        resource_dpop.check_bearer(token)
+        bound_to = resource_dpop.check_bearer(token)
+        if bound_to is not None:
+            resource_mtls.check(bound_to, self.tell)
 
 
 class _ByDpop(_Validator):

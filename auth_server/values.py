@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -17,6 +18,7 @@ _LEAST_SECRET_LENGTH = 32
 _ISSUER = re.compile(r"(https?)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?", re.ASCII)
 _MAIL_PORT = {"smtp": 587, "smtps": 465}
 _DEFAULT_PORT = {"http": 80, "https": 443}
+_TAKEN_HEADERS = frozenset({"accept", "authorization", "cookie", "forwarded", "origin", "referer"})
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -195,6 +197,13 @@ def host_rules(text: str) -> tuple[str, ...]:
     if not all(re.fullmatch(r"!?(?:\*\.)?[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::\d{1,5})?", rule) for rule in found):
         raise Invalid("expected hosts, e.g. app.example.org,*.example.com,!old.example.com")
     return found
+def header_name(text: str) -> str:
+    """Accept a header's name that no other spelling stands for; "" is none."""
+    if text and not re.fullmatch(r"[A-Za-z][A-Za-z0-9]{4,60}", text):
+        raise Invalid("expected a name of letters and digits alone: Client_Cert would pass for Client-Cert")
+    if text.lower() in _TAKEN_HEADERS:
+        raise Invalid("expected a header that means nothing else")
+    return text
 
 
 def ca_file(text: str) -> str:
@@ -203,6 +212,18 @@ def ca_file(text: str) -> str:
         if text:
             ssl.create_default_context(cafile=text)
     except OSError as cause:  # `SSLError` is one
+        raise Invalid("expected a readable file with certificates in PEM form") from cause
+    return text
+
+
+def authorities_file(text: str) -> str:
+    """Accept the path of a file with certificates of authorities in PEM form; "" is none."""
+    from cryptography import x509
+
+    try:
+        if text:
+            x509.load_pem_x509_certificates(Path(text).read_bytes())
+    except (OSError, ValueError) as cause:
         raise Invalid("expected a readable file with certificates in PEM form") from cause
     return text
 

@@ -34,6 +34,7 @@ OWN_CLOCKS = {
     "auth_server/resource_server.py": "runs inside other people's APIs, without the server's rooms",
     "auth_server/resource_status.py": "the same",
     "auth_server/resource_dpop.py": "the same",
+    "auth_server/resource_mtls.py": "the same",
 }
 COMMITS = {
     "auth_server/database.py": "release(): before a slow hash; and the commit of a `Work`, for web/machines.py",

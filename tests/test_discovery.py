@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64decode
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from auth_server.access.apis import IDENTITY_SCOPES
 from auth_server.clients.metadata import DEVICE_CODE
 from auth_server.errors import InvalidClientMetadata
 from tests.support import assertion, asserts, factories
+from tests.support import certificate as certs
 from tests.support.assertion import Signer
 from tests.support.browser import Browser
 from tests.support.device import Device, allow
@@ -156,6 +159,31 @@ def test_client_authentication_methods(app: Flask, document: dict[str, Any], end
         asserts.is_oauth_error(answer, "invalid_grant")  # the client was accepted, its token was not
     else:
         assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("endpoint", ["token", "revocation", "introspection"])
+def test_client_certificates(make_app: Callable[..., Flask], tmp_path: Path, endpoint: str) -> None:
+    """Where they can be seen, both methods are advertised, and each works; binding is advertised, and binds."""
+    authority = certs.authority()
+    app = make_app(**certs.SETTINGS, mtls_ca_file=certs.ca_file(tmp_path, authority))
+    document = app.test_client().get("/.well-known/openid-configuration").json
+    holder = certs.certificate(authority)
+    ways: dict[str, dict[str, Any]] = {
+        "tls_client_auth": {"tls_client_auth_subject_dn": certs.DN},
+        "self_signed_tls_client_auth": {"jwks": {"keys": [holder.jwk()]}},
+    }
+    advertised = document[f"{endpoint}_endpoint_auth_methods_supported"]
+    assert set(ways) == set(advertised) & {method for method in EVERY_METHOD if "tls" in method}
+    binds = "tls_client_certificate_bound_access_tokens"
+    assert document[binds] is True
+    for method, about in ways.items():
+        client, _secret = factories.service(app, token_endpoint_auth_method=method, **about, **{binds: True})
+        form = {"client_id": client.client_id, "grant_type": "client_credentials", "token": "x"}
+        path = local(document[f"{endpoint}_endpoint"])
+        answer = app.test_client().post(path, data=form, headers=holder.headers)
+        assert answer.status_code == 200, answer.text
+        if endpoint == "token":
+            assert payload(answer.json["access_token"])["cnf"] == {"x5t#S256": holder.thumbprint}
 
 
 @pytest.mark.parametrize("endpoint", ["token", "revocation", "introspection"])

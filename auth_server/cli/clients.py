@@ -32,6 +32,7 @@ _options = (
     click.option("--grant-type", "grant_types", multiple=True, help="May be repeated."),
     click.option("--scope", help="Scopes separated by spaces."),
     click.option("--auth-method", help="How it proves itself: none, private_key_jwt, client_secret_basic …"),
+    click.option("--profile", help="What it must do besides: oauth21 (default), oidc or fapi2."),
     click.option("--first-party/--third-party", "first_party", default=None, help="First-party: no consent page."),
 )
 

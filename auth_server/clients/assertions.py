@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from auth_server import config, database
-from auth_server.clients import keys, metadata, secrets
+from auth_server.clients import fapi, keys, metadata, secrets
 from auth_server.clients.client import Client
 from auth_server.errors import InvalidClient
 from auth_server.infra import clock, seen
@@ -31,7 +31,6 @@ _LONGEST_JTI = 255
 _TYPES = ("jwt", "client-authentication+jwt")
 _REFUSED_HEADERS = frozenset({"jwk", "jku", "x5u", "x5c", "b64"})
 """Keys that come along, and what would change what was signed (RFC 7797)."""
-_WEAKER_THAN_FAPI = frozenset({"RS256"})
 
 
 def read(presented: str) -> Unverified:
@@ -56,7 +55,7 @@ def claimed_client(assertion: Unverified) -> str:
 def algorithms(client: Client) -> tuple[str, ...]:
     """Return what the client may sign with."""
     registered = client.details.get("token_endpoint_auth_signing_alg")
-    refused = _WEAKER_THAN_FAPI if client.profile == "fapi2" else frozenset()
+    refused = (fapi.WEAKER,) if client.is_fapi else ()
     possible = metadata.ASSERTION_ALGORITHMS.get(client.auth_method or "", ())
     return tuple(alg for alg in possible if registered in (None, alg) and alg not in refused)
 
@@ -70,8 +69,8 @@ def check(client: Client, assertion: Unverified, audiences: Sequence[str]) -> No
     if claims.get("iss") != client.client_id or claims.get("sub") != client.client_id:
         raise _refused("iss and sub of the assertion must be the client id")
     if not _is_for_us(claims.get("aud"), client, audiences):
-        raise _refused("aud of the assertion must be the issuer" + (", as a text" if client.profile == "fapi2" else ""))
-    until = _until(claims, is_strict=client.profile == "fapi2")
+        raise _refused("aud of the assertion must be the issuer" + (", as a text" if client.is_fapi else ""))
+    until = _until(claims, is_strict=client.is_fapi)
     jti = claims.get("jti")
     if not isinstance(jti, str) or not 0 < len(jti) <= _LONGEST_JTI:
         raise _refused(f"the assertion needs a jti, a text of at most {_LONGEST_JTI} characters")
@@ -112,7 +111,7 @@ def _shared_keys(client: Client) -> keys.Found:
 
 def _is_for_us(audience: Any, client: Client, audiences: Sequence[str]) -> bool:
     """The issuer, as FAPI 2.0 §5.3.2.1 wants it; for others the token endpoint or the one in use too (RFC 7523 §3)."""
-    if client.profile == "fapi2":
+    if client.is_fapi:
         return bool(audience == config.current().issuer)
     named = audience if isinstance(audience, list) else [audience]
     return bool(named) and all(isinstance(name, str) and name in audiences for name in named)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
-from auth_server.clients import assertions, document_address, metadata, secrets
+from auth_server.clients import assertions, document_address, metadata, mtls, secrets
 from auth_server.clients import client as clients
 from auth_server.clients.client import Client
 from auth_server.errors import InvalidClient, InvalidRequest
+from auth_server.keys import certificate
+from auth_server.keys.certificate import Shown
 
 _LONGEST_HEADER = 4096
 
@@ -28,10 +30,16 @@ class Authenticated:
     method: str
 
 
-def authenticate(authorization: str | None, form: Mapping[str, str], audiences: Sequence[str] = ()) -> Authenticated:
+def authenticate(
+    authorization: str | None,
+    form: Mapping[str, str],
+    audiences: Sequence[str] = (),
+    shown: Callable[[], Shown] = lambda: certificate.NOTHING,
+) -> Authenticated:
     """Return the client; raise `InvalidClient`, or `InvalidRequest` for more than one method at once.
 
-    `audiences` are our names in assertions. What a good assertion has used up is committed.
+    `audiences` are our names in assertions. What a good assertion has used up is committed. `shown` is asked for the
+    certificate of the connection where a client has no other proof: beside one, it is what tokens are bound to.
     """
     basic = authorization is not None and authorization[:6].lower() == "basic "
     if sum((basic, "client_secret" in form, "client_assertion" in form)) > 1:
@@ -48,8 +56,11 @@ def authenticate(authorization: str | None, form: Mapping[str, str], audiences: 
     if "client_secret" in form:
         return _with_secret(client_id, [form["client_secret"]], "client_secret_post")
     client = _known(client_id)
+    if client.auth_method in metadata.BY_CERTIFICATE:
+        mtls.check(client, shown())
+        return Authenticated(client, client.auth_method)
     if not client.is_public:
-        raise InvalidClient(detail="a confidential client sent no secret")
+        raise InvalidClient(detail="a confidential client sent no proof")
     return Authenticated(client, "none")
 
 

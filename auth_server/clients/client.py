@@ -13,7 +13,7 @@ from sqlalchemy import JSON, Boolean, ColumnElement, String, and_, bindparam, de
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_server import config, database
-from auth_server.clients import metadata, secrets
+from auth_server.clients import fapi, metadata, secrets
 from auth_server.clients.secrets import New, Secret
 from auth_server.database import Base, Moment
 from auth_server.errors import RefusedInput
@@ -70,6 +70,8 @@ class Client:
     """Its authorization requests count only as signed request objects (RFC 9101 §10.5)."""
     dpop_bound: bool
     """It gets nothing without a DPoP proof (RFC 9449 §5.2)."""
+    certificate_bound: bool
+    """It gets nothing without a certificate, to which its tokens are bound (RFC 8705 §3)."""
     rotates: bool
     """A refresh token is replaced at each use."""
     id_token_claims: str
@@ -104,6 +106,10 @@ class Client:
     @property
     def profile(self) -> str:
         return str(self.details.get("profile", "oauth21"))
+
+    @property
+    def is_fapi(self) -> bool:
+        return fapi.holds(self.details)
 
     def may_use(self, grant_type: str) -> bool:
         return grant_type in self.grant_types
@@ -292,7 +298,8 @@ def _load(client_id: str) -> Client | None:
 
 
 def _value(row: Any, secrets: tuple[Secret, ...]) -> Client:
-    client_id, details, created_at, disabled_at, registration_digest, document_until = row
+    client_id, named, created_at, disabled_at, registration_digest, document_until = row
+    details = fapi.with_implied(named)
     is_public = details.get("token_endpoint_auth_method") == "none"
     return Client(
         client_id=client_id,
@@ -310,6 +317,7 @@ def _value(row: Any, secrets: tuple[Secret, ...]) -> Client:
         require_pkce=is_public or details.get("require_pkce", details.get("profile") != "oidc"),
         require_signed_request=details.get("require_signed_request_object", False),
         dpop_bound=details.get("dpop_bound_access_tokens", False),
+        certificate_bound=details.get(fapi.BY_CERTIFICATE, False),
         rotates=details.get("refresh_token_rotation", True),
         id_token_claims=details.get("id_token_claims", "scopes"),
         id_token_alg=details.get("id_token_signed_response_alg", "RS256"),
@@ -318,7 +326,7 @@ def _value(row: Any, secrets: tuple[Secret, ...]) -> Client:
         optional_scopes=frozenset(details.get("optional_scopes", "").split()),
         default_acr_values=tuple(details.get("default_acr_values", ())),
         minimum_acr=details.get("minimum_acr"),
-        details=details,
+        details=named,
         created_at=created_at,
         registration_digest=registration_digest,
         is_described=document_until is not None,

@@ -8,7 +8,7 @@ what was known goes on for an hour.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -27,6 +27,7 @@ KEPT_UNLESS_SAID = timedelta(minutes=10)
 KEPT_AT_MOST = timedelta(days=1)
 USED_WHEN_UNREACHABLE = timedelta(hours=1)
 _MOST_ENTRIES = 4096
+Fits = Callable[[Key], bool]
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class _Held:
 
 def find(client: Client, alg: str, kid: str | None) -> Found:
     """Return the client's keys for an algorithm: those with the `kid`, if one is named, or without any."""
+    return find_if(client, lambda key: key.alg == alg and (kid is None or key.kid in (kid, "")))
+
+
+def find_if(client: Client, fits: Fits) -> Found:
+    """Return the client's keys that fit; those that it publishes are asked for anew when none does."""
     uri = client.details.get("jwks_uri")
     if not uri and client.is_described:
         described = documents.renewed(client)
@@ -57,14 +63,14 @@ def find(client: Client, alg: str, kid: str | None) -> Found:
             return Found((), "the client's document is gone, or describes no client any more")
         client, uri = described, described.details.get("jwks_uri")
     if not uri:
-        return Found(_fitting(_registered(client), alg, kid))
-    held = _asked(uri, alg, kid)
+        return Found(_fitting(_registered(client), fits))
+    held = _asked(uri, fits)
     usable = held.keys if clock.now() < held.usable_until else ()
-    return Found(_fitting(usable, alg, kid), held.problem)
+    return Found(_fitting(usable, fits), held.problem)
 
 
-def _fitting(keys: tuple[Key, ...], alg: str, kid: str | None) -> tuple[Key, ...]:
-    return tuple(key for key in keys if key.alg == alg and (kid is None or key.kid in (kid, "")))
+def _fitting(keys: tuple[Key, ...], fits: Fits) -> tuple[Key, ...]:
+    return tuple(filter(fits, keys))
 
 
 def _registered(client: Client) -> tuple[Key, ...]:
@@ -78,14 +84,14 @@ def _registered(client: Client) -> tuple[Key, ...]:
     return known[1]
 
 
-def _asked(uri: str, alg: str, kid: str | None) -> _Held:
+def _asked(uri: str, fits: Fits) -> _Held:
     """Return what the address gave, now or before; one request at a time asks it, outside of everybody's way."""
     held = _fetched.get(uri)
-    if held and not _is_due(held, alg, kid):
+    if held and not _is_due(held, fits):
         return held
     with database.aside(), _flights.setdefault(uri, threading.Lock()):
         held = _fetched.get(uri)  # somebody may have asked meanwhile
-        if held is None or _is_due(held, alg, kid):
+        if held is None or _is_due(held, fits):
             if len(_fetched) >= _MOST_ENTRIES:
                 _fetched.clear()
             held = _fetched[uri] = _ask(uri, held)
@@ -93,11 +99,11 @@ def _asked(uri: str, alg: str, kid: str | None) -> _Held:
     return held
 
 
-def _is_due(held: _Held, alg: str, kid: str | None) -> bool:
+def _is_due(held: _Held, fits: Fits) -> bool:
     now = clock.now()
     if now - held.asked_at < ASK_AGAIN_AFTER:
         return False
-    return now >= held.fresh_until or not _fitting(held.keys, alg, kid)
+    return now >= held.fresh_until or not _fitting(held.keys, fits)
 
 
 def _ask(uri: str, before: _Held | None) -> _Held:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from auth_server import config
+from auth_server.clients import fapi, subject
 from auth_server.errors import InvalidClientMetadata, InvalidRedirectUri
 from auth_server.keys import access_token, foreign
 from auth_server.keys.foreign import BadKey
@@ -16,7 +18,12 @@ from auth_server.values import is_loopback
 DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials", DEVICE_CODE)
 SIGNS_WITH_SECRET, SIGNS_WITH_KEY = "client_secret_jwt", "private_key_jwt"
-AUTH_METHODS = ("client_secret_basic", "client_secret_post", SIGNS_WITH_KEY, SIGNS_WITH_SECRET, "none")
+BY_ISSUED_CERTIFICATE, BY_OWN_CERTIFICATE = "tls_client_auth", "self_signed_tls_client_auth"
+BY_CERTIFICATE = (BY_ISSUED_CERTIFICATE, BY_OWN_CERTIFICATE)
+AUTH_METHODS = (
+    *("client_secret_basic", "client_secret_post", SIGNS_WITH_KEY, SIGNS_WITH_SECRET),
+    *(*BY_CERTIFICATE, "none"),
+)
 ASSERTION_ALGORITHMS: Mapping[str, tuple[str, ...]] = {
     SIGNS_WITH_KEY: foreign.ALGORITHMS,
     SIGNS_WITH_SECRET: ("HS256",),
@@ -59,7 +66,15 @@ def check(name: str, value: Any) -> Any:
 
 def has_secret(method: str | None) -> bool:
     """Tell whether a client with this authentication method holds a secret of ours."""
-    return method not in ("none", SIGNS_WITH_KEY)
+    return method not in ("none", SIGNS_WITH_KEY, *BY_CERTIFICATE)
+
+
+def is_offered(method: str) -> bool:
+    """Tell whether this server can see what a method needs: a certificate, and for one of them who issued it."""
+    if method not in BY_CERTIFICATE:
+        return True
+    settings = config.current()
+    return bool(settings.mtls_cert_header and (method == BY_OWN_CERTIFICATE or settings.mtls_ca_file))
 
 
 def _fill_in(values: dict[str, Any]) -> None:
@@ -72,7 +87,9 @@ def _fill_in(values: dict[str, Any]) -> None:
 
 
 def _check_together(values: Mapping[str, Any]) -> None:
-    """Rules between fields."""
+    """Rules between fields, those included that a profile implies."""
+    fapi.check(values)
+    values = fapi.with_implied(values)
     grants = values.get("grant_types", [])
     is_public = values.get("token_endpoint_auth_method") == "none"
     if "authorization_code" in grants and not values.get("redirect_uris"):
@@ -81,11 +98,14 @@ def _check_together(values: Mapping[str, Any]) -> None:
         raise InvalidClientMetadata("grant_types: client_credentials needs a client with a secret")
     if is_public and values.get("require_pkce") is False:
         raise InvalidClientMetadata("require_pkce: false is for confidential clients only")
-    if values.get("refresh_token_rotation") is False and (is_public or not values.get("dpop_bound_access_tokens")):
+    is_bound = values.get("dpop_bound_access_tokens") or values.get(fapi.BY_CERTIFICATE)
+    if values.get("refresh_token_rotation") is False and (is_public or not is_bound):
         raise InvalidClientMetadata(
-            "refresh_token_rotation: false is for confidential clients with dpop_bound_access_tokens"
+            f"refresh_token_rotation: false is for confidential clients with dpop_bound_access_tokens "
+            f"or {fapi.BY_CERTIFICATE}"
         )
     _check_keys(values)
+    _check_certificates(values)
 
 
 def _check_keys(values: Mapping[str, Any]) -> None:
@@ -95,12 +115,35 @@ def _check_keys(values: Mapping[str, Any]) -> None:
         raise InvalidClientMetadata("jwks: give either the keys or jwks_uri, not both")
     if alg and alg not in ASSERTION_ALGORITHMS.get(str(method), ()):
         raise InvalidClientMetadata("token_endpoint_auth_signing_alg: not one of the client's authentication method")
-    if method != SIGNS_WITH_KEY or "jwks_uri" in values:
+    if method not in (SIGNS_WITH_KEY, BY_OWN_CERTIFICATE) or "jwks_uri" in values:
         return
     if "jwks" not in values:
-        raise InvalidClientMetadata("jwks: private_key_jwt needs jwks or jwks_uri")
-    if not any(key.alg == (alg or key.alg) for key in foreign.of_set(values["jwks"])):
+        raise InvalidClientMetadata(f"jwks: {method} needs jwks or jwks_uri")
+    refused = {fapi.WEAKER} if fapi.holds(values) and method == SIGNS_WITH_KEY else set()
+    found = foreign.of_set(values["jwks"])
+    if not any(key.alg == (alg or key.alg) and key.alg not in refused for key in found):
         raise InvalidClientMetadata("jwks: no key is for a signature that the client may use")
+    if method == BY_OWN_CERTIFICATE and any(key.x5t == "" for key in found):
+        raise InvalidClientMetadata("jwks: an x5c is not its key's certificate, or cannot be read")
+
+
+def _check_certificates(values: Mapping[str, Any]) -> None:
+    """RFC 8705 §2.1.2 and §3.4: nothing that this server cannot see, and no two ways at once."""
+    method = str(values.get("token_endpoint_auth_method"))
+    if not is_offered(method):
+        needed = "MTLS_CERT_HEADER and MTLS_CA_FILE" if method == BY_ISSUED_CERTIFICATE else "MTLS_CERT_HEADER"
+        raise InvalidClientMetadata(f"token_endpoint_auth_method: {method} needs the settings {needed}")
+    named = [name for name in subject.FIELDS if name in values]
+    if method == BY_ISSUED_CERTIFICATE and len(named) != 1:
+        raise InvalidClientMetadata(f"{method}: give exactly one of {', '.join(subject.FIELDS)}")
+    if method != BY_ISSUED_CERTIFICATE and named:
+        raise InvalidClientMetadata(f"{named[0]}: is for token_endpoint_auth_method {BY_ISSUED_CERTIFICATE} alone")
+    if not values.get(fapi.BY_CERTIFICATE):
+        return
+    if not config.current().mtls_cert_header:
+        raise InvalidClientMetadata(f"{fapi.BY_CERTIFICATE}: needs the setting MTLS_CERT_HEADER")
+    if values.get("dpop_bound_access_tokens"):
+        raise InvalidClientMetadata(f"{fapi.BY_CERTIFICATE}: give it or dpop_bound_access_tokens, not both")
 
 
 def redirect_uri(name: str, value: Any) -> str:
@@ -263,12 +306,14 @@ _FIELDS: dict[str, Callable[[str, Any], Any]] = {
     "first_party": _flag,
     "refresh_token_rotation": _flag,
     "dpop_bound_access_tokens": _flag,
+    fapi.BY_CERTIFICATE: _flag,
+    **dict.fromkeys(subject.FIELDS, subject.check),
     "access_token_ttl": _seconds(30, 3600),
     "refresh_token_ttl": _seconds(60, 366 * 86400),
     "refresh_token_idle_ttl": _seconds(60, 366 * 86400),
     "refresh_token_grace": _seconds(0, 60),
     "id_token_claims": _one_of("scopes", "minimal"),
     "optional_scopes": _scopes,
-    "profile": _one_of("oauth21", "oidc"),
+    "profile": _one_of("oauth21", "oidc", fapi.NAME),
 }
 FIELDS = frozenset(_FIELDS)

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from auth_server.clients import client as clients
-from auth_server.clients import metadata
+from auth_server.clients import fapi, metadata
 from auth_server.clients.client import Client
 from auth_server.errors import InvalidClientMetadata, InvalidToken, UnapprovedSoftwareStatement
 from auth_server.infra import clock, crypto, once
@@ -140,7 +140,8 @@ def information(client: Client, raw_secret: str | None) -> dict[str, Any]:
     if raw_secret:
         answer |= {"client_secret": raw_secret, "client_secret_expires_at": 0}
     answer["client_id_issued_at"] = int(client.created_at.timestamp())
-    return {**answer, **client.details, "token_endpoint_auth_method": client.auth_method or "client_secret_basic"}
+    held = fapi.with_implied(client.details)
+    return {**answer, **held, "token_endpoint_auth_method": client.auth_method or "client_secret_basic"}
 
 
 def taken(raw: Mapping[str, Any], held: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -10,6 +10,9 @@ from auth_server.keys import jose
 
 JKT = "jkt"
 """The thumbprint of a DPoP key (RFC 9449 §6.1)."""
+X5T = "x5t#S256"
+"""The thumbprint of a client certificate (RFC 8705 §3.1)."""
+_MEMBERS = (JKT, X5T)
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ def of(claims: Mapping[str, Any]) -> Confirmation | None:
     if "cnf" not in claims:
         return None
     found = claims["cnf"]
-    thumbprint = found.get(JKT) if isinstance(found, Mapping) and len(found) == 1 else None
-    if not isinstance(thumbprint, str):
+    member = next(iter(found)) if isinstance(found, Mapping) and len(found) == 1 else None
+    if member not in _MEMBERS or not isinstance(found[member], str):
         raise jose.BadToken("bound in a way that is unknown here")
-    return Confirmation(JKT, thumbprint)
+    return Confirmation(member, found[member])

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import hmac
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -56,20 +57,26 @@ class Proof:
     jti: str
     nonce: str | None
     good_until: datetime
+    alg: str
 
     @property
     def confirmation(self) -> Confirmation:
         return Confirmation(JKT, self.jkt)
 
 
-def verify(presented: str, *, method: str, uri: str, now: datetime, access_token: str | None = None) -> Proof:
-    """Return the proof when it was made for this request, and for this access token; raise `BadProof`."""
+def verify(
+    presented: str, *, method: str, uri: str | Sequence[str], now: datetime, access_token: str | None = None
+) -> Proof:
+    """Return the proof when it was made for this request, and for this access token; raise `BadProof`.
+
+    `uri` is the request's address, or each of several that lead to the same place.
+    """
     signature, alg, jwk = _taken_apart(presented)
     key, jkt = _key(alg, jwk)
     claims = _verified(signature, alg, key)
     if claims.get("htm") != method:
         raise BadProof("htm is not this request's method")
-    if _normal(claims.get("htu")) != _normal(uri):
+    if _normal(claims.get("htu")) not in map(_normal, [uri] if isinstance(uri, str) else uri):
         raise BadProof("htu is not this request's address")
     if access_token is not None and not _same(claims.get("ath"), digest_of(access_token)):
         raise BadProof("ath is not this access token's hash")
@@ -78,7 +85,7 @@ def verify(presented: str, *, method: str, uri: str, now: datetime, access_token
         raise BadProof("jti is missing")
     if nonce is not None and not isinstance(nonce, str):
         raise BadProof("nonce is no text")
-    return Proof(jkt, jti, nonce, _good_until(claims.get("iat"), now))
+    return Proof(jkt, jti, nonce, _good_until(claims.get("iat"), now), alg)
 
 
 def digest_of(access_token: str) -> str:

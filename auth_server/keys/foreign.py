@@ -9,8 +9,8 @@ import base64
 import binascii
 from typing import Any
 
-from auth_server.keys import jose
-from auth_server.keys.jose import BadToken, Key
+from auth_server.keys import certificate, jose
+from auth_server.keys.jose import BadToken, JwkKey, Key
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 """What others may sign with: FAPI 2.0's, and RS256, which most have."""
@@ -45,7 +45,8 @@ def keys(jwk: Any) -> tuple[Key, ...]:
         parsed = jose.public_half(jwk)
     except (*jose.MALFORMED, BadToken):
         raise BadKey("malformed key") from None
-    return tuple(Key(kid, alg, parsed) for alg in _algorithms(jwk))
+    x5t = _x5t(jwk["x5c"], parsed) if "x5c" in jwk else None
+    return tuple(Key(kid, alg, parsed, x5t) for alg in _algorithms(jwk))
 
 
 def of_set(document: Any, *, strict: bool = False) -> tuple[Key, ...]:
@@ -72,6 +73,19 @@ def _algorithms(jwk: dict[str, Any]) -> tuple[str, ...]:
         return ()
     possible = ("RS256", "PS256") if jwk["kty"] == "RSA" else _FOR_CURVE.get(str(jwk.get("crv")), ())
     return tuple(alg for alg in possible if jwk.get("alg", alg) == alg)
+
+
+def _x5t(chain: Any, key: JwkKey) -> str:
+    """Return the thumbprint of the first of a key's certificates (RFC 7517 §4.7), "" when that is none, or not its own.
+
+    Such a key verifies signatures all the same: nobody looks at its certificate for that.
+    """
+    first = chain[0] if isinstance(chain, list) and chain else None
+    try:
+        found = certificate.of_der(base64.b64decode(first, validate=True)) if isinstance(first, str) else None
+    except (binascii.Error, *certificate.MALFORMED):
+        return ""
+    return found.thumbprint if found and found.public_key == jose.public_bytes(key) else ""
 
 
 def check_rsa(jwk: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    PublicFormat,
     load_der_private_key,
 )
 from joserfc import jws
@@ -49,6 +50,8 @@ class Key:
     kid: str
     alg: str
     jwk: JwkKey
+    x5t: str | None = None
+    """The thumbprint of the certificate that its set gives with it; "" when that cannot be read."""
 
 
 def generate(alg: str) -> NativeKey:
@@ -111,6 +114,12 @@ def public_half(jwk: dict[str, Any]) -> JwkKey:
     if not isinstance(key, RSAKey | ECKey | OKPKey):
         raise BadToken("symmetric key")
     return key
+
+
+def public_bytes(key: JwkKey) -> bytes:
+    """Return the public half as DER (SubjectPublicKeyInfo), as certificates have it; "" of a shared key."""
+    public = key.public_key
+    return b"" if isinstance(public, bytes) else public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def sign(claims: dict[str, Any], key: Key, typ: str = "JWT") -> str:

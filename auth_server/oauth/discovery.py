@@ -12,7 +12,7 @@ from werkzeug.http import parse_etags
 from auth_server import config
 from auth_server.access import apis
 from auth_server.accounts import sign_in
-from auth_server.clients import metadata
+from auth_server.clients import fapi, metadata
 from auth_server.infra import language
 from auth_server.keys import dpop, foreign, jose, keyring
 from auth_server.oauth import (
@@ -33,6 +33,7 @@ from auth_server.oauth.introspection import IntrospectionEndpoint
 from auth_server.oauth.revocation import RevocationEndpoint
 from auth_server.oauth.server import Server
 from auth_server.tokens import claims
+from auth_server.web import surface
 from auth_server.web.answers import Answer
 from auth_server.web.machines import Machines, Request
 
@@ -76,6 +77,7 @@ def provider_metadata(server: Server) -> dict[str, Any]:
         **registration.told(),
         **described.told(),
         "protected_resources": [settings.url(path) for path in protected_resources.SCOPES],
+        **_certificates(settings),
         **dict.fromkeys(_LOGOUT, True),
         "response_types_supported": ["code"],
         "response_modes_supported": list(response.MODES),
@@ -103,11 +105,23 @@ def provider_metadata(server: Server) -> dict[str, Any]:
     }
 
 
-def _client_authentication(endpoint: str, methods: Sequence[str]) -> dict[str, list[str]]:
+def _certificates(settings: config.Settings) -> dict[str, Any]:
+    """Return what is said of client certificates, where they can be seen (RFC 8705 §3.3 and §5)."""
+    if not settings.mtls_cert_header:
+        return {}
+    told: dict[str, Any] = {fapi.BY_CERTIFICATE: True}
+    if settings.mtls_alias:
+        machines = {name: path for name, path in _ADDRESSES.items() if path in surface.ENDPOINTS}
+        told["mtls_endpoint_aliases"] = {name: settings.mtls_alias + path for name, path in machines.items()}
+    return told
+
+
+def _client_authentication(endpoint: str, possible: Sequence[str]) -> dict[str, list[str]]:
     """Return what an endpoint says of the ways in which a client may prove itself there (RFC 8414 §2)."""
+    methods = [method for method in possible if metadata.is_offered(method)]
     algorithms = [alg for method in methods for alg in metadata.ASSERTION_ALGORITHMS.get(method, ())]
     return {
-        f"{endpoint}_endpoint_auth_methods_supported": list(methods),
+        f"{endpoint}_endpoint_auth_methods_supported": methods,
         f"{endpoint}_endpoint_auth_signing_alg_values_supported": algorithms,
     }
 

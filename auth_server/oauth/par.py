@@ -74,7 +74,7 @@ def _checked(request: TokenRequest, client: Client) -> AuthorizationRequest:
     params = _params(request, client)
     if "request_uri" in params:
         raise InvalidRequest("request_uri cannot be pushed")
-    proved = sender.of(request, PATH)
+    proved = sender.of(request, PATH, client)
     if proved:
         proved.spend()
     try:

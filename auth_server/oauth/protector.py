@@ -6,6 +6,7 @@ from authlib.oauth2 import OAuth2Error, ResourceProtector
 from authlib.oauth2.rfc6749 import TokenValidator
 
 from auth_server import resource_metadata
+from auth_server.clients import client as clients
 from auth_server.errors import (
     InsufficientScope,
     InvalidDpopProof,
@@ -24,7 +25,7 @@ _LONGEST_TOKEN = 16_384
 
 
 class LiveTokenValidator(TokenValidator):  # type: ignore[misc]
-    """Accepts our own live tokens that are meant for one audience, and are bound to no key."""
+    """Accepts our own live tokens that are meant for one audience, and, where they are bound, the certificate."""
 
     TOKEN_TYPE = "bearer"  # noqa: S105 - a scheme's name
     by_dpop = False
@@ -40,9 +41,16 @@ class LiveTokenValidator(TokenValidator):  # type: ignore[misc]
         return found
 
     def check_sender(self, token: Live, presented: str, request: Request) -> None:
-        """Refuse a token that is bound to a key and came without its proof (RFC 9449 §7.2)."""
-        if confirmation.of(token.claims) is not None:
+        """Refuse a token that is bound, and came without what it is bound to (RFC 9449 §7.2, RFC 8705 §3)."""
+        bound_to = confirmation.of(token.claims)
+        if bound_to is None:
+            return
+        if bound_to.member == confirmation.JKT:
             raise InvalidToken("the access token is bound to a key: send it as DPoP, with a proof", by_dpop=True)
+        shown = request.shown
+        if shown.certificate is None or shown.certificate.confirmation != bound_to:
+            detail = shown.problem or "bound to another certificate"
+            raise InvalidToken("the access token is bound to a certificate, which must come along", detail=detail)
 
     def validate_token(self, token: Live, scopes: list[str] | None, request: object) -> None:
         if not set(scopes or ()) <= access_token.scopes_of(token.claims):
@@ -57,11 +65,12 @@ class BoundTokenValidator(LiveTokenValidator):
 
     def check_sender(self, token: Live, presented: str, request: Request) -> None:
         try:
-            proved = sender.of(request, request.path, access_token=presented)
+            client = clients.find(token.claims["client_id"])
+            proved = sender.of(request, request.path, client, access_token=presented)
             if proved is None:
                 raise InvalidDpopProof("the DPoP header is missing")
             bound_to = confirmation.of(token.claims)
-            if bound_to is None or bound_to != proved.proof.confirmation:
+            if bound_to is None or bound_to != proved.confirmation:
                 raise InvalidToken(detail="bound to another key, or to none", by_dpop=True)
             proved.spend()
         except (InvalidDpopProof, UseDpopNonce) as refusal:

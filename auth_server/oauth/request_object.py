@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from auth_server import config
-from auth_server.clients import keys
+from auth_server.clients import fapi, keys
 from auth_server.clients.client import Client
 from auth_server.errors import InvalidRequestObject
 from auth_server.infra import clock
@@ -20,6 +20,7 @@ from auth_server.keys.jose import BadToken
 
 NAME = "request"
 _LEEWAY = timedelta(seconds=60)
+_LONGEST_LIFE = timedelta(minutes=60)
 _TYPES = ("jwt", "oauth-authz-req+jwt")
 _REFUSED_HEADERS = frozenset({"jwk", "jku", "x5u", "x5c", "b64"})
 _ABOUT_THE_TOKEN = frozenset({"iss", "aud", "exp", "nbf", "iat", "jti"})
@@ -29,7 +30,7 @@ Params = dict[str, list[str]]
 def algorithms(client: Client) -> tuple[str, ...]:
     """Return what the client may sign with."""
     registered = client.details.get("request_object_signing_alg")
-    refused = ("RS256",) if client.profile == "fapi2" else ()
+    refused = (fapi.WEAKER,) if client.is_fapi else ()
     return tuple(alg for alg in foreign.ALGORITHMS if registered in (None, alg) and alg not in refused)
 
 
@@ -82,12 +83,21 @@ def _check(client: Client, claims: dict[str, Any]) -> None:
     if "sub" in claims or not {NAME, "request_uri"}.isdisjoint(claims):
         raise InvalidRequestObject("a request object has no sub, no request and no request_uri")
     now, leeway = clock.now().timestamp(), _LEEWAY.total_seconds()
-    if "exp" not in claims and client.profile == "fapi2":
-        raise InvalidRequestObject("the request object needs an exp")
+    if client.is_fapi:
+        _check_strictly(claims, now)
     if _moment(claims, "exp", now + 1) <= now - leeway:
         raise InvalidRequestObject("the request object has expired")
     if max(_moment(claims, name, 0) for name in ("nbf", "iat")) > now + leeway:
         raise InvalidRequestObject("the request object is from the future: nbf or iat has not come yet")
+
+
+def _check_strictly(claims: dict[str, Any], now: float) -> None:
+    """FAPI 2.0 Message Signing §5.3.1: it says from when until when it counts, and that is not long."""
+    if "exp" not in claims or "nbf" not in claims:
+        raise InvalidRequestObject("the request object needs an exp and an nbf")
+    begins, longest = _moment(claims, "nbf", 0), _LONGEST_LIFE.total_seconds()
+    if _moment(claims, "exp", 0) - begins > longest or now - begins > longest + _LEEWAY.total_seconds():
+        raise InvalidRequestObject("the request object counts for an hour from its nbf at most")
 
 
 def _moment(claims: dict[str, Any], name: str, default: float) -> float:

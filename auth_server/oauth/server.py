@@ -21,6 +21,7 @@ from auth_server.clients.client import Client
 from auth_server.errors import InvalidClient, InvalidRequest, UnsupportedGrantType
 from auth_server.infra import events
 from auth_server.infra.events import Event, record
+from auth_server.keys.certificate import Shown
 from auth_server.oauth.sender import Sender
 from auth_server.web import answers
 from auth_server.web.answers import Answer
@@ -44,6 +45,7 @@ class TokenRequest(OAuth2Request):  # type: ignore[misc]
         self.sent = request.form
         self.fields = single_values(request.form)
         self.payload = BasicOAuth2Payload(self.fields)
+        self._request = request
         self.client: Client | None = None
         self.sender: Sender | None = None
         self.auth_method = None
@@ -55,9 +57,18 @@ class TokenRequest(OAuth2Request):  # type: ignore[misc]
         return [value for value in self.sent.get(name, ()) if value]
 
     @property
+    def shown(self) -> Shown:
+        return self._request.shown
+
+    @property
     def jkt(self) -> str | None:
-        """The thumbprint of the key that the sender proved to hold."""
+        """The thumbprint of the DPoP key that the sender proved to hold."""
         return self.sender.jkt if self.sender else None
+
+    @property
+    def thumbprint(self) -> str | None:
+        """The thumbprint of the DPoP key or of the certificate that tokens are bound to."""
+        return self.sender.confirmation.thumbprint if self.sender else None
 
     @property
     def form(self) -> Mapping[str, str]:
@@ -77,7 +88,9 @@ class Server(AuthorizationServer):  # type: ignore[misc]
     def authenticate_client(self, request: TokenRequest, methods: object, endpoint: str = "token") -> Authenticated:
         """The one gate of every endpoint; raises `InvalidClient`."""
         try:
-            found = authentication.authenticate(request.authorization, request.fields, _audiences(request))
+            found = authentication.authenticate(
+                request.authorization, request.fields, _audiences(request), lambda: request.shown
+            )
         except InvalidClient as refusal:
             record(Event.CLIENT_AUTHENTICATION_FAILED, client=_named(request), reason=refusal.detail, endpoint=endpoint)
             raise
@@ -123,7 +136,7 @@ def single_values(values: Mapping[str, list[str]]) -> dict[str, str]:
 def _audiences(request: TokenRequest) -> tuple[str, ...]:
     """Return our names that an assertion may carry: the issuer's, the token endpoint's and the called endpoint's."""
     settings = config.current()
-    return settings.issuer, settings.url(TOKEN_PATH), settings.url(request.uri)
+    return settings.issuer, *settings.urls(TOKEN_PATH), *settings.urls(request.uri)
 
 
 def _named(request: TokenRequest) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from auth_server import config
 from auth_server.access.policy import Target
 from auth_server.accounts.users import Person
+from auth_server.clients import fapi
 from auth_server.clients.client import Client
 from auth_server.infra import clock, crypto
 from auth_server.infra.events import Event, record
@@ -119,7 +120,8 @@ def _signed(authorization: Authorization, body: dict[str, Any]) -> str:
     place = family.status_index if family else status_index.of_service(authorization.client.client_id)
     if place is not None:
         body = {**body, "status": status_index.claim(place)}
-    return jose.sign(body, keyring.signer(authorization.target.alg), typ="at+jwt")
+    alg = fapi.signing_alg(authorization.client.profile, authorization.target.alg)
+    return jose.sign(body, keyring.signer(alg), typ="at+jwt")
 
 
 def _id_token(authorization: Authorization, access_token: str, now: datetime) -> str:

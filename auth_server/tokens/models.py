@@ -95,7 +95,9 @@ class RefreshToken(Base):
     window_ends_at: Mapped[datetime | None] = mapped_column(Moment)
     window_count: Mapped[int] = mapped_column(Integer)
     jkt: Mapped[str | None] = mapped_column(String(43))
-    """The thumbprint of the key that a public client must refresh with (RFC 9449 §5)."""
+    """The thumbprint of the DPoP key or certificate that a public client must refresh with (RFC 9449 §5, RFC 8705 §4).
+
+    One is a hash over JSON, the other over DER: none can stand for the other."""
     network: Mapped[str] = mapped_column(String(45))
     """Where it was asked for, coarsely; so are the two below."""
     country: Mapped[str] = mapped_column(String(2))

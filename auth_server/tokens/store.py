@@ -98,7 +98,7 @@ class Refresh:
     successor_sealed: str | None
     window_ends_at: datetime | None
     window_count: int
-    jkt: str | None
+    thumbprint: str | None
     origin: Origin
     family: Family
     person: Person
@@ -149,10 +149,10 @@ def spend_code(code: Code) -> bool:
     return database.run(_SPEND_CODE, {"which": code.digest, "now": clock.now()}) == 1
 
 
-def new_refresh_token(family: Family, idle_life: timedelta, jkt: str | None = None) -> str:
-    """Add the first refresh token of a family and return it; `jkt` is the key that it is bound to, and all after it."""
+def new_refresh_token(family: Family, idle_life: timedelta, thumbprint: str | None = None) -> str:
+    """Add the first refresh token of a family and return it; it and its successors are for the key of `thumbprint`."""
     raw_token = crypto.new_secret()
-    _insert_refresh_token(family, raw_token, idle_life, jkt)
+    _insert_refresh_token(family, raw_token, idle_life, thumbprint)
     return raw_token
 
 
@@ -161,7 +161,7 @@ def find_refresh_token(presented: str) -> Refresh | None:
     row = database.first(_FIND_REFRESH, {"presented": crypto.digest(presented)})
     if row is None:
         return None
-    digest, created_at, expires_at, rotated_at, successor_sealed, window_ends_at, window_count, jkt, *rest = row
+    digest, created_at, expires_at, rotated_at, successor_sealed, window_ends_at, window_count, thumbprint, *rest = row
     used_from, rest = Origin(*rest[:3]), rest[3:]
     return Refresh(
         digest=digest,
@@ -171,7 +171,7 @@ def find_refresh_token(presented: str) -> Refresh | None:
         successor_sealed=successor_sealed,
         window_ends_at=window_ends_at,
         window_count=window_count,
-        jkt=jkt,
+        thumbprint=thumbprint,
         origin=used_from,
         family=families.of_row(rest[:_FAMILY_FIELDS]),
         person=users.person(rest[_FAMILY_FIELDS:]),
@@ -188,7 +188,7 @@ def rotate(found: Refresh, presented: str, *, idle_life: timedelta, grace: timed
     parameters = {"which": found.digest, "now": clock.now(), "sealed": sealed}
     if database.run(_ROTATE, parameters) != 1:
         return None
-    _insert_refresh_token(found.family, raw_token, idle_life, found.jkt, _window_after(found))
+    _insert_refresh_token(found.family, raw_token, idle_life, found.thumbprint, _window_after(found))
     return raw_token
 
 
@@ -229,7 +229,7 @@ def _insert_refresh_token(
     family: Family,
     raw_token: str,
     idle_life: timedelta,
-    jkt: str | None,
+    thumbprint: str | None,
     window: tuple[datetime | None, int] = (None, 0),
 ) -> None:
     now = clock.now()
@@ -242,7 +242,7 @@ def _insert_refresh_token(
         "successor_sealed": None,
         "window_ends_at": window[0],
         "window_count": window[1],
-        "jkt": jkt,
+        "jkt": thumbprint,
         **families.origin_values(),
     }
     database.run(_INSERT_REFRESH, row)

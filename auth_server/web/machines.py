@@ -26,7 +26,9 @@ from werkzeug.wsgi import get_input_stream
 
 from auth_server import config, database
 from auth_server.errors import InvalidRequest, ProtocolError, TemporarilyUnavailable, TooLarge
-from auth_server.infra import events, strict_json
+from auth_server.infra import clock, events, strict_json
+from auth_server.keys import certificate
+from auth_server.keys.certificate import Shown
 from auth_server.web import answers, request_id, surface
 from auth_server.web.answers import Answer, Headers
 from auth_server.web.headers import transport_security
@@ -63,6 +65,14 @@ class Request:
     @cached_property
     def headers(self) -> EnvironHeaders:
         return EnvironHeaders(self.environ)
+
+    @cached_property
+    def shown(self) -> Shown:
+        """Return the certificate of the client's connection, which only a trusted proxy can tell of."""
+        name = config.current().mtls_cert_header
+        if not name or not request_id.is_from_proxy(self.environ):
+            return certificate.NOTHING
+        return certificate.read(self.environ.get(f"HTTP_{name.upper()}", ""), clock.now())
 
     @cached_property
     def form(self) -> dict[str, list[str]]:

@@ -50,6 +50,11 @@ def seen_host() -> str:
     return request.host
 
 
+def is_from_proxy(environ: Mapping[str, Any]) -> bool:
+    """Tell whether a trusted proxy itself has sent this: whoever the request says it came from does not count."""
+    return _is_within(environ.get("REMOTE_ADDR", ""), config.current().trusted_proxies)
+
+
 def client_address(environ: Mapping[str, Any]) -> str:
     """Return the caller's address; `X-Forwarded-For` counts only from a trusted proxy, read from the right."""
     peer: str = environ.get("REMOTE_ADDR", "")

@@ -72,6 +72,26 @@ def test_it_makes_everything_and_then_nothing(run: Run, file: Path) -> None:
     assert run("users", "show", "ada@example.org", "--json").json["roles"] == ["support"]
 
 
+FAPI = """
+[client.payments]
+redirect_uris = ["https://payments.example.org/callback"]
+token_endpoint_auth_method = "private_key_jwt"
+jwks_uri = "https://payments.example.org/jwks"
+profile = "fapi2"
+"""
+
+
+def test_a_profile_is_a_word_of_the_file(run: Run, file: Path) -> None:
+    """What it implies is no difference the next time; what contradicts it is refused with file and line."""
+    file.write_text(FAPI)
+    assert run("apply", str(file)).out.strip() == "create client payments"
+    assert run("apply", str(file)).out.strip() == "nothing to change"
+    shown = run("clients", "show", "payments", "--json").json
+    assert (shown["dpop_bound_access_tokens"], shown["require_pushed_authorization_requests"]) == (True, True)
+    file.write_text(FAPI + "refresh_token_rotation = true\n")
+    assert "refresh_token_rotation: leave it out: profile fapi2 means false" in run("apply", str(file), code=1).err
+
+
 def test_a_dry_run_changes_nothing_and_exits_10(app: Flask, run: Run, file: Path) -> None:
     """Scripts can branch on it; without differences it is 0. Neither a row nor an audit event is left."""
     before = asserts.rows(app)

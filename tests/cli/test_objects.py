@@ -42,6 +42,20 @@ def test_clients_take_and_return_registration_metadata(run: Run, tmp_path: Path)
     assert piped["client_id"] != made["client_id"]
 
 
+def test_a_profile_is_an_option(run: Run) -> None:
+    """`--profile fapi2` at creation and afterwards; a secret's client cannot have it, and nothing is made."""
+    about = {"redirect_uris": ["https://wiki.example.org/cb"], "jwks_uri": "https://wiki.example.org/jwks"}
+    words = ("clients", "create", "--metadata", "-", "--json", "--profile", "fapi2")
+    assert "token_endpoint_auth_method" in run(*words, given=json.dumps(about), code=1).err
+    made = run(*words, "--auth-method", "private_key_jwt", given=json.dumps(about)).json
+    assert (made["profile"], made["refresh_token_rotation"], "client_secret" in made) == ("fapi2", False, False)
+    assert "profile" in run("clients", "set", made["client_id"], "--profile", "fapi3", code=1).err
+    left = run("clients", "set", made["client_id"], "--profile", "oauth21", "--json").json
+    assert "require_pushed_authorization_requests" not in left
+    assert run("clients", "set", made["client_id"], "--profile", "fapi2", "--json").json["profile"] == "fapi2"
+    assert len(run("clients", "list", "--json").json) == 1
+
+
 @pytest.mark.parametrize(
     ("metadata", "word"),
     [

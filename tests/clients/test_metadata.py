@@ -8,13 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auth_server import config
 from auth_server.clients import metadata
+from auth_server.config import Settings
 from auth_server.errors import InvalidClientMetadata, InvalidRedirectUri, ProtocolError
 from tests.support import assertion
 from tests.support.examples import STEADY
 
 CALLBACK = "https://app.example.org/cb"
 GOOD: dict[str, Any] = {"client_name": "App", "redirect_uris": [CALLBACK]}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def settings() -> None:
+    """What a server can do decides some of it; this one can do nothing special."""
+    config.use(Settings(secret_key="x"))
+
+
 URI_FIELDS = ("client_uri", "logo_uri", "tos_uri", "policy_uri")
 DANGEROUS = (
     *("javascript:alert(1)", "javascript://app.example.org/%0aalert(1)", "data:text/html,x", "vbscript:x", "file:///etc"),
@@ -109,7 +119,7 @@ def test_an_interactive_client_needs_an_address() -> None:
         ("refresh_token_rotation", [False, "true"], [True]),
         ("id_token_claims", ["all", 5], ["scopes", "minimal"]),
         ("optional_scopes", ['a"', 5, [5], {}], ["email profile", ["email"]]),
-        ("profile", ["fapi2", "", 5], ["oauth21", "oidc"]),
+        ("profile", ["fapi", "", 5, ["fapi2"]], ["oauth21", "oidc"]),
         ("subject_type", ["pairwise", ""], ["public"]),
         ("contacts", ["ada@example.org", [5], ["x"] * 51], [["ada@example.org"]]),
         ("require_auth_time", ["yes", 1], [True]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 from collections.abc import Callable
 from urllib.parse import urlencode
@@ -9,6 +10,8 @@ from urllib.parse import urlencode
 import pytest
 from flask import Flask
 
+from auth_server import config
+from tests.support import certificate as certs
 from tests.support import factories
 from tests.support.live import Server
 from tests.support.rp import basic
@@ -45,6 +48,30 @@ def test_the_revocation_answer_is_empty(start_server: Callable[..., Server], ser
     assert answer.headers.get("content-length", "0") == "0"
     assert answer.headers["access-control-allow-origin"] == "*"
     assert len(answer.headers["x-request-id"]) == 16
+
+
+def test_two_certificates_are_none(app: Flask, start_server: Callable[..., Server]) -> None:
+    """The header twice, or under another spelling, as the production server hands it on; once, it counts."""
+    mine = certs.certificate()
+    about = {"token_endpoint_auth_method": "self_signed_tls_client_auth", "jwks": {"keys": [mine.jwk()]}}
+    server = start_server(trusted_proxies="127.0.0.1", mtls_cert_header=certs.HEADER)
+    seeing = {"mtls_cert_header": certs.HEADER, "trusted_proxies": certs.SETTINGS["trusted_proxies"]}
+    config.use(dataclasses.replace(config.current(), **seeing))
+    client = factories.service(app, **about)[0]
+    body = urlencode({"grant_type": "client_credentials", "client_id": client.client_id}).encode()
+    form = (b"Content-Type: application/x-www-form-urlencoded", b"Content-Length: " + str(len(body)).encode())
+    shown, other = (f"{certs.HEADER}: {holder.escaped}".encode() for holder in (mine, certs.certificate()))
+    misspelt = f"Client_Cert: {mine.escaped}".encode()
+    for headers, status in (
+        ((shown,), 200),
+        ((shown, other), 401),
+        ((other, shown), 401),
+        ((shown, shown), 401),
+        ((misspelt,), 401),
+        ((other, misspelt), 401),
+        ((misspelt, shown), 200),
+    ):
+        assert status_of(server, raw(b"/oauth/token", *form, *headers, body=body)) == status
 
 
 def test_bytes_that_no_client_sends_are_refused(start_server: Callable[..., Server], service: dict[str, str]) -> None:

@@ -19,7 +19,8 @@ from auth_server.keys import jose
 from tests.support.issuer import AUDIENCE, JWKS, METADATA, Issuer
 from tests.support.protected import CREDENTIALS, REALM, an_api, get, is_refused, status, strange
 
-KEYS = ("keys.access_token", "keys.confirmation", "keys.dpop", "keys.foreign", "keys.jose", "keys.status_list")
+_NAMES = ("access_token", "certificate", "confirmation", "dpop", "foreign", "jose", "status_list")
+KEYS = tuple(f"keys.{name}" for name in _NAMES)
 
 
 @pytest.mark.parametrize("alg", jose.ALGORITHMS)
@@ -200,8 +201,7 @@ def test_importing_it_brings_nothing_of_the_server_along() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     ours = {name for name in loaded if name.startswith("auth_server.")}
-    parts = ("server", "dpop", "issuer", "metadata", "status")
-    assert ours == {
-        f"auth_server.{part}" for part in (*(f"resource_{part}" for part in parts), "errors", "keys", *KEYS)
-    }
+    resource = (f"resource_{part}" for part in ("server", "dpop", "mtls", "issuer", "metadata", "status"))
+    parts = (*resource, "errors", "keys", *KEYS)
+    assert ours == {f"auth_server.{part}" for part in parts}
     assert not loaded & {"sqlalchemy", "alembic", "httpx2", "granian", "flask_login", "flask_wtf"}

@@ -44,18 +44,18 @@ class AuthorizationCodeGrant(base.TokenGrant):
             target=target,
             family=code.family,
             person=code.person,
-            consume=lambda: _redeem(client, code, request.jkt if client.is_public else None),
+            consume=lambda: _redeem(client, code, request.thumbprint if client.is_public else None),
             nonce=code.family.nonce,
         )
 
 
-def _redeem(client: Client, code: Code, jkt: str | None) -> str | None:
+def _redeem(client: Client, code: Code, thumbprint: str | None) -> str | None:
     """Spend the code, once, and return the family's first refresh token where the client may have one."""
     if not store.spend_code(code):
         raise _replayed(code)
     if not client.may_use("refresh_token"):
         return None
-    return store.new_refresh_token(code.family, client.refresh_token_idle_ttl, jkt)
+    return store.new_refresh_token(code.family, client.refresh_token_idle_ttl, thumbprint)
 
 
 def _spend_in_vain(code: Code) -> None:

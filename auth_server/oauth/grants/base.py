@@ -12,7 +12,6 @@ from auth_server.access.apis import Api
 from auth_server.clients import metadata
 from auth_server.clients.client import Client
 from auth_server.errors import (
-    InvalidDpopProof,
     InvalidGrant,
     InvalidRequest,
     InvalidScope,
@@ -45,7 +44,7 @@ class TokenGrant(BaseGrant, TokenEndpointMixin):  # type: ignore[misc]
         if not client.may_use(self.GRANT_TYPE):
             raise self._refused(client, UnauthorizedClient("this client is not registered for this grant type"))
         try:
-            self.request.sender = _sender(client, self.request)
+            self.request.sender = sender.of_token_request(self.request, TOKEN_PATH, client)
             self._authorization = _bound(self.authorize(client, self.request), self.request.sender)
         except ProtocolError as refusal:
             raise self._refused(client, refusal) from None
@@ -66,14 +65,6 @@ class TokenGrant(BaseGrant, TokenEndpointMixin):  # type: ignore[misc]
         return refusal
 
 
-def _sender(client: Client, request: TokenRequest) -> Sender | None:
-    """Return who proved to hold which key; raise where the client must prove it and did not (RFC 9449 §5)."""
-    found = sender.of(request, TOKEN_PATH)
-    if found is None and client.dpop_bound:
-        raise InvalidDpopProof("this client must send a DPoP proof: it is registered with dpop_bound_access_tokens")
-    return found
-
-
 def _bound(authorization: Authorization, proved: Sender | None) -> Authorization:
     """Bind what will be issued to the sender's key; the proof is spent with what it is sent for."""
     if proved is None:
@@ -83,7 +74,7 @@ def _bound(authorization: Authorization, proved: Sender | None) -> Authorization
         proved.spend()
         return authorization.consume()
 
-    return replace(authorization, confirmation=proved.proof.confirmation, consume=consume)
+    return replace(authorization, confirmation=proved.confirmation, consume=consume)
 
 
 UNKNOWN = "the code or token is unknown"

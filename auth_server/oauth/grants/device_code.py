@@ -41,7 +41,7 @@ class DeviceCodeGrant(base.TokenGrant):
             target=target,
             family=family,
             person=person,
-            consume=lambda: _redeem(client, found, family, request.jkt if client.is_public else None),
+            consume=lambda: _redeem(client, found, family, request.thumbprint if client.is_public else None),
         )
 
 
@@ -68,13 +68,13 @@ def _not_yet(found: Device) -> ProtocolError:
     return SlowDown("asked too early; wait five seconds longer from now on")
 
 
-def _redeem(client: Client, found: Device, family: Family, jkt: str | None) -> str | None:
+def _redeem(client: Client, found: Device, family: Family, thumbprint: str | None) -> str | None:
     """Use the device code up, once, and return the family's first refresh token where the client may have one."""
     if not devices.redeem(found):
         raise _replayed(family)
     if not client.may_use("refresh_token"):
         return None
-    return store.new_refresh_token(family, client.refresh_token_idle_ttl, jkt)
+    return store.new_refresh_token(family, client.refresh_token_idle_ttl, thumbprint)
 
 
 def _replayed(family: Family) -> InvalidGrant:

@@ -22,8 +22,10 @@ class RefreshTokenGrant(base.TokenGrant):
         found = store.find_refresh_token(presented)
         if found is None or found.family.client_id != client.client_id:
             raise InvalidGrant(base.UNKNOWN, detail="unknown or foreign refresh token")
-        if found.jkt not in (None, request.jkt):
-            raise InvalidGrant("the refresh token is for another DPoP key: send the proof of the key it was given to")
+        if found.thumbprint not in (None, request.thumbprint):
+            raise InvalidGrant(
+                "the refresh token is for another DPoP key or certificate: show that which it was given to"
+            )
         _check_life(found)
         scopes, target = base.narrowed(client, found.family, request, request.fields.get("scope"))
         wait = store.seconds_until_refresh(found)
