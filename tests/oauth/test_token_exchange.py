@@ -18,7 +18,7 @@ from auth_server.keys import jose, keyring
 from tests.support import asserts, exchange, factories
 from tests.support.browser import Browser
 from tests.support.dpop import DpopKey
-from tests.support.exchange import ACCESS_TOKEN, FILES, JWT, SCOPE, STORE, TOKEN_TYPE, Service
+from tests.support.exchange import ACCESS_TOKEN, FILES, JWT, SCOPE, STORE, TOKEN_TYPE, Service, token
 from tests.support.factories import ORDERS
 from tests.support.rp import RelyingParty, basic, bearer, payload
 
@@ -28,8 +28,7 @@ Travel = Callable[[timedelta], None]
 @pytest.fixture
 def shop(app: Flask, browser: Browser) -> RelyingParty:
     """Return the app whose tokens are exchanged; the APIs are there."""
-    exchange.apis(app)
-    return RelyingParty(app, browser, *factories.client(app, client_id="shop", client_name="Shop", scope=SCOPE))
+    return exchange.shop(app, browser)
 
 
 @pytest.fixture
@@ -38,11 +37,6 @@ def backend(app: Flask, shop: RelyingParty) -> Service:
     found = exchange.service(app)
     exchange.rule(app)
     return found
-
-
-def token(shop: RelyingParty, scope: str = SCOPE, **request: Any) -> str:
-    """Return an access token of the app's."""
-    return str(shop.tokens(scope=scope, **request)["access_token"])
 
 
 def is_refused(backend: Service, error: str, sentence: str, subject: str, **changed: Any) -> None:

@@ -13,8 +13,9 @@ from auth_server.access.exchanges import Rule
 from auth_server.clients.client import Client
 from auth_server.clients.metadata import TOKEN_EXCHANGE
 from tests.support import factories
+from tests.support.browser import Browser
 from tests.support.factories import ORDERS
-from tests.support.rp import basic
+from tests.support.rp import RelyingParty, basic
 
 FILES, STORE = "https://files.example.org", "https://store.example.org"
 TOKEN_TYPE = "urn:ietf:params:oauth:token-type:"
@@ -64,6 +65,17 @@ class Service:
         headers = basic(self.client.client_id, self.secret) | ({"DPoP": dpop} if dpop else {})
         machine = self.app.test_client(use_cookies=False)  # threads do not share one
         return machine.post(path, data=sent, headers=headers, base_url=config.current().issuer)
+
+
+def shop(app: Flask, browser: Browser, **files: Any) -> RelyingParty:
+    """Return the app whose tokens are exchanged, with the APIs."""
+    apis(app, **files)
+    return RelyingParty(app, browser, *factories.client(app, client_id="shop", client_name="Shop", scope=SCOPE))
+
+
+def token(shop: RelyingParty, scope: str = SCOPE, **request: Any) -> str:
+    """Return an access token of the app's."""
+    return str(shop.tokens(scope=scope, **request)["access_token"])
 
 
 def apis(app: Flask, **files: Any) -> None:
