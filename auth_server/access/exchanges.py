@@ -64,7 +64,7 @@ class Rule:
 def save(rule: Rule, *, by_apply: bool = False) -> None:
     """Create or change a rule; raise `RefusedInput` for what does not exist or would never hold."""
     _check(rule)
-    values = {
+    values: dict[str, Any] = {
         "client_id": rule.client_id,
         "from_audience": rule.from_audience,
         "from_clients": sorted(set(rule.from_clients)),

@@ -48,7 +48,7 @@ def may_act(claims: Mapping[str, Any], client_id: str) -> bool:
     named = claims["may_act"]
     if not isinstance(named, Mapping) or named.get("sub") != client_id:
         return False
-    return named.get("iss", config.current().issuer) == config.current().issuer
+    return bool(named.get("iss", config.current().issuer) == config.current().issuer)
 
 
 def derive(claims: Mapping[str, Any], family: Family, *, actor: str | None, rule: str) -> Derived:

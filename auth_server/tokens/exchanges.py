@@ -51,7 +51,7 @@ def of_user(user_id: str) -> list[Passed]:
         .where(_FAMILY.c.user_id == user_id)
         .order_by(_TABLE.c.last_at.desc())
     )
-    return [Passed(*row) for row in database.execute(statement)]
+    return [Passed(**row._mapping) for row in database.execute(statement)]
 
 
 def has_any(family_id: str) -> bool:
