@@ -64,5 +64,6 @@ def live_families(client_id: str) -> list[Family]:
     """Return the live families of which a client may still hold an exchanged token."""
     recent = (_TABLE.c.client_id == bindparam("which"), _TABLE.c.last_at > clock.now() - LONGEST_TOKEN_LIFE)
     some = select(_TABLE.c.family_id).where(*recent)
-    statement = select(*families.COLUMNS).where(_FAMILY.c.ended_at.is_(None), _FAMILY.c.id.in_(some))
+    live = (_FAMILY.c.ended_at.is_(None), _FAMILY.c.id.in_(some))
+    statement = select(*families.COLUMNS).where(*live).order_by(_FAMILY.c.id)
     return [families.of_row(row) for row in database.execute(statement, {"which": client_id})]

@@ -138,6 +138,7 @@ def test_a_public_client_cannot_have_the_grant(app: Flask) -> None:
         ({"scope": "unknown"}, "invalid_scope", "subject token"),
         ({"scope": "files:read orders:write"}, "invalid_scope", "subject token"),
         ({"scope": "roles"}, "invalid_scope", "no scope of this API"),
+        ({"scope": " "}, "invalid_scope", "no scope of this API"),
     ],
 )
 def test_bad_input_is_told_precisely(

@@ -190,13 +190,14 @@ def _check_bound(rule: Rule, request: TokenRequest) -> None:
 
 def _scopes(client: Client, rule: Rule, asked: _Asked, claims: dict[str, Any], family: Family) -> tuple[str, ...]:
     """Return the scopes: of the subject token, of the rule, and still allowed to app and person; at least one."""
-    held = tuple(str(claims["scope"]).split())
+    held = str(claims["scope"]).split()
     within_rule = set(rule.scopes) & {*asked.api.scopes, *exchanges.MEMBERSHIPS}
-    if asked.scopes is not None and not set(asked.scopes) <= set(held):
+    wanted = held if asked.scopes is None else asked.scopes
+    if not set(wanted) <= set(held):
         raise InvalidScope("scope exceeds that of the subject token")
-    if asked.scopes is not None and not set(asked.scopes) <= within_rule:
+    if asked.scopes is not None and not set(wanted) <= within_rule:
         raise InvalidScope("scope exceeds what the rule allows")
-    wanted = [scope for scope in held if scope in within_rule and scope in (asked.scopes or held)]
+    wanted = [scope for scope in held if scope in within_rule and scope in wanted]
     found = _still_allowed(client, wanted, family)
     if not set(found) & set(asked.api.scopes):
         raise InvalidScope("the subject token has no scope of this API that may be passed on")
