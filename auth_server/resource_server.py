@@ -45,11 +45,12 @@ from auth_server.resource_issuer import Answer, Fetch, Issuer, cannot_ask, fetch
 from auth_server.resource_mtls import Tell, certificate_header
 from auth_server.resource_status import StatusLists
 
-__all__ = ["Answer", "Fetch", "certificate_header", "current_token", "protector", "require_role"]
+__all__ = ["Answer", "Fetch", "actors", "certificate_header", "current_token", "protector", "require_role"]
 
 LEEWAY = timedelta(seconds=60)
 """How far the clocks of issuer and API may differ."""
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,16384}=*")  # RFC 6750 §2.1
+_MOST_ACTORS = 20
 _TOKEN_TYPES = ("Bearer", "DPoP")
 
 
@@ -78,6 +79,19 @@ def protector(
     validator = _Introspecting(source, audience) if introspection else _Verifying(source, audience, status_lists)
     validator.tell = certificate
     return Protector(validator, first_time or Memory().first_time, origin)
+
+
+def actors() -> list[str]:
+    """Return the client ids of those who act for the token's person, the present one first (RFC 8693 §4.1).
+
+    Nobody: the app came itself. Only the first may be asked whether it is allowed in; the others are history.
+    """
+    found: list[str] = []
+    act = current_token.get("act")
+    while isinstance(act, dict) and isinstance(act.get("sub"), str) and len(found) < _MOST_ACTORS:
+        found.append(act["sub"])
+        act = act.get("act")
+    return found
 
 
 def require_role(role: str) -> None:

@@ -197,6 +197,8 @@ def host_rules(text: str) -> tuple[str, ...]:
     if not all(re.fullmatch(r"!?(?:\*\.)?[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::\d{1,5})?", rule) for rule in found):
         raise Invalid("expected hosts, e.g. app.example.org,*.example.com,!old.example.com")
     return found
+
+
 def header_name(text: str) -> str:
     """Accept a header's name that no other spelling stands for; "" is none."""
     if text and not re.fullmatch(r"[A-Za-z][A-Za-z0-9]{4,60}", text):

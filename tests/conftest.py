@@ -24,7 +24,7 @@ from sqlalchemy.engine import make_url
 from werkzeug.routing import Rule
 
 from auth_server import config, create_app
-from auth_server.access import apis, roles
+from auth_server.access import apis, exchanges, roles
 from auth_server.accounts import users
 from auth_server.clients import client as clients
 from auth_server.clients.client import Client
@@ -40,7 +40,7 @@ from tests.support.rp import RelyingParty
 
 MakeServer = Callable[..., Server]
 CACHES: tuple[stamp.Cache[Any], ...] = (
-    *(apis._cache, clients._cache, keyring._cache, roles._cache, sealed_keys._cache),
+    *(apis._cache, clients._cache, exchanges._cache, keyring._cache, roles._cache, sealed_keys._cache),
     status_index._services,
 )
 ISSUER = "http://localhost:8421"

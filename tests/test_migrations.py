@@ -25,7 +25,7 @@ from auth_server.infra import clock, schema, seen
 from auth_server.pages import recover
 from tests import conftest
 from tests.conftest import BASE, ON_POSTGRESQL, SECRET_KEY, disconnect
-from tests.support import authenticator, factories, passkey
+from tests.support import authenticator, exchange, factories, passkey
 from tests.support.browser import Browser
 from tests.support.device import Device, allow, client_of
 from tests.support.rp import RelyingParty
@@ -82,7 +82,10 @@ def populated(app: Flask, rp: RelyingParty) -> Flask:
     factories.api(app)
     factories.api(app, "https://files.example.org", token_format="opaque", scopes={"files:read": "Read your files"})
     client, secret = factories.client(app, scope="openid files:read", client_name="Files")
-    RelyingParty(app, rp.browser, client, secret).tokens(scope="openid files:read")
+    files = RelyingParty(app, rp.browser, client, secret).tokens(scope="openid files:read")
+    backend = exchange.service(app)
+    exchange.rule(app, from_audience=exchange.FILES, scopes=("files:read",))
+    backend.exchanged(files["access_token"])
     tokens = rp.tokens()
     rp.refresh(tokens["refresh_token"])
     rp.revoke(tokens["access_token"])

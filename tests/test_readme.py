@@ -106,6 +106,23 @@ def test_the_tutorials_program_signs_somebody_in(server: live.Server, tmp_path: 
     assert "'email': 'ada@example.org'" in output
 
 
+def test_the_guide_to_token_exchange_works(server: live.Server, tmp_path: Path) -> None:
+    """docs/how-to/exchange-tokens.md: its file is taken, and its commands do the same."""
+    path = ROOT / "docs/how-to/exchange-tokens.md"
+    declared = re.search(r"```toml\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+    assert declared
+    file = tmp_path / "auth-server.toml"
+    file.write_text(declared[1].replace('{ env = "ORDERS_SECRET" }', f'{{ hash = "sha256:{"0" * 64}" }}'))
+    run(f"auth-server apply {file}", server)
+    by_file = json.loads(run("auth-server exchanges list --json", server))
+    run("auth-server exchanges delete orders-to-files --yes", server)
+    create_client, create_rule = (command for command in commands_of(path) if command.startswith("auth-server"))
+    client_id = json.loads(run(f"{create_client} --json", server))["client_id"]
+    run(create_rule.replace("CLIENT_ID", client_id), server)
+    by_command = json.loads(run("auth-server exchanges list --json", server))
+    assert by_command == [{**by_file[0], "client": client_id}]
+
+
 def test_the_guides_commands_run(server: live.Server, tmp_path: Path) -> None:
     """docs/how-to: each command that can run on a small server does, in the order of a day's work."""
     text = (ROOT / "docs/how-to/declare-in-a-file.md").read_text(encoding="utf-8")

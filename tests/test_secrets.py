@@ -18,7 +18,7 @@ from auth_server.clients import client as clients
 from auth_server.infra.log import setup_log
 from auth_server.pages import recover, setup
 from tests.conftest import SECRET_KEY
-from tests.support import factories
+from tests.support import exchange, factories
 from tests.support.browser import Browser, Page
 from tests.support.database import dump, failing
 from tests.support.device import Device, allow, client_of
@@ -119,6 +119,7 @@ def everything(app: Flask, seen: Seen) -> None:
     seen.note("service secret", service_secret)
     seen.note_tokens(rp.post("/oauth/token", sent, headers=basic(service.client_id, service_secret)).json)
     of_a_device(app, browser, seen)
+    of_an_exchange(app, browser, seen)
     provoke_errors(app, rp, seen)
     reset(app, seen)
     browser.sign_in(password=RESET)
@@ -134,6 +135,19 @@ def of_a_device(app: Flask, browser: Browser, seen: Seen) -> None:
     allow(browser, device.user_code)
     seen.note_tokens(device.tokens())
     device.poll()
+
+
+def of_an_exchange(app: Flask, browser: Browser, seen: Seen) -> None:
+    """A token that a service exchanges, with one of its own beside it; once right, once wrong."""
+    files = "https://files.example.org"
+    shop = RelyingParty(app, browser, *factories.client(app, client_name="Shop", scope="files:read"))
+    subject = walk(shop, seen, scope="files:read")["access_token"]
+    backend = exchange.service(app)
+    exchange.rule(app, from_audience=files, scopes=("files:read",))
+    actor = {"actor_token": seen.note("actor token", backend.own_token()), "actor_token_type": exchange.ACCESS_TOKEN}
+    seen.note_tokens(backend.exchange(subject, **actor).json)
+    backend.exchange(subject, **actor, scope="files:write")
+    backend.exchange(seen.note("no token", "x" * 40))
 
 
 def provoke_errors(app: Flask, rp: RelyingParty, seen: Seen) -> None:

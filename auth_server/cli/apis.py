@@ -10,6 +10,7 @@ from auth_server.access import apis as api_rows
 from auth_server.access.apis import Api
 from auth_server.cli.root import confirm, example, in_app, json_option, refuse, say, show, yes_option
 from auth_server.keys.access_token import ACR_VALUES
+from auth_server.tokens import ending
 
 
 @click.group(epilog=example("apis create https://orders.example.org --scope orders:read='Read your orders'"))
@@ -69,7 +70,7 @@ def list_apis(as_json: bool) -> None:
 def delete(identifier: str, yes: bool) -> None:
     """Delete an API and its credentials."""
     confirm(f"Delete the API {identifier}?", yes)
-    if not api_rows.remove(identifier):
+    if not ending.delete_api(identifier):
         refuse(f"no such API: {identifier}")
     say(f"deleted {identifier}")
 

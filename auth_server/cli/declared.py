@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from auth_server.access import apis, groups, roles
+from auth_server.access import apis, exchanges, groups, roles
 from auth_server.cli import objects
 from auth_server.cli.declaration import BadFile, Declaration, Declared
 from auth_server.cli.objects import Change
@@ -89,13 +89,17 @@ def _brought_about(declaration: Declaration, item: Declared) -> Change | None:
 def _prune(kept: set[tuple[str, str]]) -> list[Change]:
     """Delete what an earlier apply made, in the order in which nothing is left hanging."""
     changes = []
+    for name in exchanges.made_by_apply():
+        if ("exchange", name) not in kept:
+            exchanges.remove(name)
+            changes.append(Change("delete", "exchange", name))
     for client_id in clients.made_by_apply():
         if ("client", client_id) not in kept and (client := clients.find(client_id)):
             ending.delete_client(client)
             changes.append(Change("delete", "client", client_id))
     for api in apis.listing():
         if api.made_by_apply and ("api", api.identifier) not in kept:
-            apis.remove(api.identifier)
+            ending.delete_api(api.identifier)
             changes.append(Change("delete", "api", api.identifier))
     for kind, rows, remove in (("role", roles.listing(), roles.remove), ("group", groups.listing(), groups.remove)):
         for row in rows:

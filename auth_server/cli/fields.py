@@ -133,6 +133,15 @@ KEYS: Mapping[str, Mapping[str, Check]] = {
         **{name: functools.partial(metadata.check, name) for name in sorted(metadata.FIELDS)},
         "client_secret": _random_secret,
     },
+    "exchange": {
+        "client": _text,
+        "from_audience": _text,
+        "to_audience": _text,
+        "scopes": _texts,
+        "from_clients": _texts,
+        "impersonation": _flag,
+        "bound_tokens": _flag,
+    },
     "user": {
         "name": _text,
         "groups": _texts,

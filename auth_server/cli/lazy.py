@@ -17,6 +17,7 @@ NAMES: dict[str, str] = {
     "clients": "auth_server.cli.clients",
     "registration-tokens": "auth_server.cli.registration",
     "apis": "auth_server.cli.apis",
+    "exchanges": "auth_server.cli.exchanges",
     "keys": "auth_server.cli.keys",
     "sessions": "auth_server.cli.grants",
     "tokens": "auth_server.cli.grants",

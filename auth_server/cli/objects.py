@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from auth_server.access import apis, groups, roles
+from auth_server.access import apis, exchanges, groups, roles
 from auth_server.access.apis import Api
+from auth_server.access.exchanges import Rule
 from auth_server.accounts import passwords, users
 from auth_server.cli.declaration import Declared
 from auth_server.cli.fields import Secret
@@ -108,6 +109,28 @@ def _client(item: Declared) -> Change | None:
     return _changed(item, changed + _new_secret(item.id, _secret(item)))
 
 
+def _exchange(item: Declared) -> Change | None:
+    values = item.values
+    wanted = Rule(
+        name=item.id,
+        client_id=values.get("client", ""),
+        from_audience=values.get("from_audience", ""),
+        to_audience=values.get("to_audience", ""),
+        scopes=tuple(values.get("scopes", ())),
+        from_clients=tuple(values.get("from_clients", ())),
+        impersonation=values.get("impersonation", False),
+        bound_tokens=values.get("bound_tokens", False),
+    )
+    present = {rule.name: rule for rule in exchanges.listing()}.get(item.id)
+    if present == wanted:
+        return None
+    exchanges.save(wanted, by_apply=True)
+    if present is None:
+        return Change("create", "exchange", item.id)
+    changed = _differing(dataclasses.asdict(wanted), dataclasses.asdict(present))
+    return _changed(item, tuple("client" if name == "client_id" else name for name in changed))
+
+
 def _user(item: Declared) -> Change | None:
     values = item.values
     user = users.find_by_email(item.id)
@@ -186,5 +209,6 @@ BRING_ABOUT: dict[str, Callable[[Declared], Change | None]] = {
     "role": _role,
     "api": _api,
     "client": _client,
+    "exchange": _exchange,
     "user": _user,
 }

@@ -16,7 +16,8 @@ from auth_server.keys.foreign import BadKey
 from auth_server.values import is_loopback
 
 DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
-GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials", DEVICE_CODE)
+TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a grant type's name
+GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials", DEVICE_CODE, TOKEN_EXCHANGE)
 SIGNS_WITH_SECRET, SIGNS_WITH_KEY = "client_secret_jwt", "private_key_jwt"
 BY_ISSUED_CERTIFICATE, BY_OWN_CERTIFICATE = "tls_client_auth", "self_signed_tls_client_auth"
 BY_CERTIFICATE = (BY_ISSUED_CERTIFICATE, BY_OWN_CERTIFICATE)
@@ -96,6 +97,8 @@ def _check_together(values: Mapping[str, Any]) -> None:
         raise InvalidRedirectUri("redirect_uris: at least one is needed for authorization_code")
     if "client_credentials" in grants and is_public:
         raise InvalidClientMetadata("grant_types: client_credentials needs a client with a secret")
+    if TOKEN_EXCHANGE in grants and is_public:
+        raise InvalidClientMetadata("grant_types: token exchange needs a client that proves itself")
     if is_public and values.get("require_pkce") is False:
         raise InvalidClientMetadata("require_pkce: false is for confidential clients only")
     is_bound = values.get("dpop_bound_access_tokens") or values.get(fapi.BY_CERTIFICATE)

@@ -93,6 +93,8 @@ class Event(StrEnum):
     API_CREATED = "api.created"
     API_CHANGED = "api.changed"
     API_DELETED = "api.deleted"
+    EXCHANGE_RULE_SAVED = "exchange_rule.saved"
+    EXCHANGE_RULE_DELETED = "exchange_rule.deleted"
     AUTHORIZATION_REFUSED = "authorization.refused"
     CONSENT_GRANTED = "consent.granted"
     CONSENT_DENIED = "consent.denied"

@@ -81,7 +81,7 @@ def provider_metadata(server: Server) -> dict[str, Any]:
         **dict.fromkeys(_LOGOUT, True),
         "response_types_supported": ["code"],
         "response_modes_supported": list(response.MODES),
-        "grant_types_supported": [grant.GRANT_TYPE for grant, _extensions in server._token_grants],
+        "grant_types_supported": [grant.GRANT_TYPE for grant, _extensions in server._token_grants if grant.is_on()],
         "scopes_supported": list(apis.known_scopes()),
         "claims_supported": list(claims.SUPPORTED),
         "claim_types_supported": ["normal"],

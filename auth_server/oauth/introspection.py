@@ -23,9 +23,9 @@ PATH = "/oauth/introspect"
 _INACTIVE = {"active": False}
 _PASSED_ON = (
     *("iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope", "sid"),
-    *("auth_time", "acr", "amr", "roles", "groups", "cnf"),
+    *("auth_time", "acr", "amr", "roles", "groups", "cnf", "act"),
 )
-"""RFC 7662 §2.2, RFC 9068 §2.2, RFC 9449 §6.2."""
+"""RFC 7662 §2.2, RFC 9068 §2.2, RFC 9449 §6.2, RFC 8693 §4.1."""
 
 
 class IntrospectionEndpoint(TokenEndpoint):  # type: ignore[misc]

@@ -9,14 +9,15 @@ from urllib.parse import urlsplit
 from flask import Blueprint, Flask, Response, redirect, render_template, request
 
 from auth_server import config
-from auth_server.access import consents
+from auth_server.access import apis, consents
 from auth_server.accounts import sessions, users
 from auth_server.clients import client as clients
 from auth_server.clients import document_address
 from auth_server.clients.client import Client
 from auth_server.errors import PageError
 from auth_server.oauth import consent
-from auth_server.tokens import ending, families
+from auth_server.tokens import ending, exchanges, families
+from auth_server.tokens.exchanges import Passed
 from auth_server.tokens.families import Family
 from auth_server.web import guards, words
 from auth_server.web.i18n import gettext as _
@@ -108,7 +109,8 @@ def _apps(user_id: str) -> list[dict[str, Any]]:
     allowed = {given.client_id: given for given in consents.of_user(user_id)}
     held = families.of_user(user_id)
     client_ids = list(dict.fromkeys([*allowed, *(family.client_id for family, _used in held)]))
-    return [row for row in (_app(client_id, allowed.get(client_id), held) for client_id in client_ids) if row]
+    passed = exchanges.of_user(user_id)
+    return [row for row in (_app(client_id, allowed.get(client_id), held, passed) for client_id in client_ids) if row]
 
 
 def _host(client: Client) -> str:
@@ -118,7 +120,9 @@ def _host(client: Client) -> str:
     return urlsplit(client.redirect_uris[0]).netloc if client.redirect_uris else ""
 
 
-def _app(client_id: str, given: consents.Given | None, held: list[tuple[Family, datetime]]) -> dict[str, Any] | None:
+def _app(
+    client_id: str, given: consents.Given | None, held: list[tuple[Family, datetime]], passed: list[Passed]
+) -> dict[str, Any] | None:
     client = clients.find(client_id)
     if client is None:
         return None
@@ -135,4 +139,16 @@ def _app(client_id: str, given: consents.Given | None, held: list[tuple[Family, 
         "permissions": [consent.title_of(scope) for scope in sorted(scopes)],
         "granted": granted,
         "last_used": max(uses) if uses else None,
+        "passed_on": _passed_on({family.id for family, _used in own}, passed),
     }
+
+
+def _passed_on(family_ids: set[str], passed: list[Passed]) -> list[dict[str, Any]]:
+    """Return each service that acted for the person because of an app, and where; the latest first."""
+    known = apis.register().by_identifier
+    latest: dict[tuple[str, str], datetime] = {}
+    for row in passed:
+        if row.family_id in family_ids:
+            latest.setdefault((row.client_id, row.audience), row.last_at)
+    services = [(clients.find(client_id), known.get(audience), at) for (client_id, audience), at in latest.items()]
+    return [{"service": found.name, "api": api.name, "last": at} for found, api, at in services if found and api]

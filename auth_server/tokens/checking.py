@@ -15,7 +15,7 @@ from auth_server.clients import client as clients
 from auth_server.infra import clock
 from auth_server.keys import access_token, jose, keyring
 from auth_server.prepared import Prepared
-from auth_server.tokens import opaque, revocations
+from auth_server.tokens import delegation, opaque, revocations
 
 _OF_JWT = Prepared(select(revocations.COVERING, *users.PERSON_COLUMNS).where(users.TABLE.c.id == bindparam("sub")))
 """Whether anything refuses it, and the person."""
@@ -78,9 +78,14 @@ def _client_may_act(claims: Mapping[str, Any]) -> bool:
     return client is not None and not client.is_disabled
 
 
+def _sources_live(claims: Mapping[str, Any]) -> bool:
+    """Tell whether nothing refuses the tokens that an exchanged one comes from; others have none to look at."""
+    return all(_client_may_act(link) and not revocations.covers(link) for link in delegation.links(claims))
+
+
 def _unless_ended(claims: dict[str, Any], is_revoked: bool, *row: Any) -> Live | None:
     """Return the token unless it is revoked, or its person is gone or disabled; a service's has none."""
-    if is_revoked:
+    if is_revoked or not _sources_live(claims):
         return None
     if "fam" not in claims:
         return Live(claims, None)

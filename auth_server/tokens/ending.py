@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import update
 
 from auth_server import config, database
-from auth_server.access import consents, roles
+from auth_server.access import apis, consents, roles
 from auth_server.accounts import addresses, browsers, passkeys, pending, second_factor, sessions, users
 from auth_server.accounts.passkeys import Passkey
 from auth_server.clients import client as clients
@@ -16,7 +16,7 @@ from auth_server.clients.client import Client
 from auth_server.errors import RefusedInput
 from auth_server.infra import clock, once
 from auth_server.infra.events import Event, record
-from auth_server.tokens import backchannel, families, models, revocations, status_index
+from auth_server.tokens import backchannel, delegation, exchanges, families, models, revocations, status_index
 from auth_server.tokens.families import Family
 
 RESET_LINK = "password-reset"
@@ -167,10 +167,12 @@ def end_families_of_user(user_id: str, cause: str) -> int:
 
 
 def end_client_tokens(client_id: str, cause: str) -> int:
-    """End what a client holds, its client-credentials tokens too; return how many families."""
+    """End what a client holds, its client-credentials tokens and what it exchanged too; return how many families."""
     ended = _end_families(cause, _FAMILY.c.client_id == client_id)
     revocations.add(revocations.CLIENT, [client_id])
     status_index.recall_service(client_id)
+    for family in exchanges.live_families(client_id):
+        _recall_in_status_lists(family.id, family.status_index)
     return len(ended)
 
 
@@ -184,6 +186,14 @@ def delete_client(client: Client) -> None:
     """End what a client holds, then delete it."""
     end_client_tokens(client.client_id, "client_deleted")
     clients.remove(client)
+
+
+def delete_api(identifier: str) -> bool:
+    """End what an API's credentials hold, then delete both; False when there is none."""
+    for api in apis.listing():
+        if api.identifier == identifier:
+            end_client_tokens(api.client_id, "client_deleted")
+    return apis.remove(identifier)
 
 
 def end_all_tokens() -> int:
@@ -206,13 +216,27 @@ def revoke_access_token(claims: dict[str, Any]) -> None:
     """Refuse one access token from now on (RFC 7009 §2.1).
 
     APIs that look at the status list cannot tell it from the family's others: these go too, and the next one carries a
-    new place. A service's tokens stay: they share one place for all that runs in its name.
+    new place. A service's tokens stay: they share one place for all that runs in its name. So do those of a family
+    when a service gives back what it had exchanged: it does not hold them.
     """
     revocations.add(revocations.JTI, [claims["jti"]])
-    place = status_index.position_in(claims)
-    if place is not None and "fam" in claims and _move_in_status_lists(claims["fam"], place):
-        status_index.recall([place])
+    if "fam" in claims and not delegation.links(claims):
+        _recall_in_status_lists(claims["fam"], _place_of(claims))
     record(Event.TOKEN_REVOKED, subject=claims["sub"], client=claims["client_id"], jti=claims["jti"])
+
+
+def _place_of(claims: dict[str, Any]) -> int | None:
+    """Return the place that a token carries, or, for an opaque one, that what was exchanged for it carries."""
+    place = status_index.position_in(claims)
+    if place is None and exchanges.has_any(claims["fam"]):
+        family = families.find(claims["fam"])
+        place = family.status_index if family else None
+    return place
+
+
+def _recall_in_status_lists(family_id: str, place: int | None) -> None:
+    if place is not None and _move_in_status_lists(family_id, place):
+        status_index.recall([place])
 
 
 def _move_in_status_lists(family_id: str, former: int) -> bool:

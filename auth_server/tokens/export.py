@@ -114,6 +114,9 @@ PARTS: Mapping[str, Part] = {
         withheld=("digest", "successor_sealed", "window_ends_at", "window_count", "jkt"),
         of_family=True,
     ),
+    "app_access_passed_on": Part(
+        "exchange", "family_id", shown=("family_id", "client_id", "audience", "first_at", "last_at"), of_family=True
+    ),
     "links": Part(
         "one_time_secret",
         "subject",
@@ -144,7 +147,7 @@ LEFT_OUT: Mapping[str, str] = {
     **dict.fromkeys(
         (
             *("api", "client", "client_secret", "group_of_people", "role", "sealed_key", "signing_key", "stamp"),
-            "status_index",
+            *("status_index", "exchange_rule"),
         ),
         _NOTHING_OF_A_PERSON,
     ),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 
 from auth_server import database
 from auth_server.accounts import sessions
@@ -27,15 +27,18 @@ _FAMILY: Any = models.Family.__table__
 _CODE: Any = models.AuthorizationCode.__table__
 _REFRESH: Any = models.RefreshToken.__table__
 _DEVICE: Any = models.DeviceGrant.__table__
+_EXCHANGE: Any = models.Exchange.__table__
 COLUMNS = tuple(_FAMILY.columns)
 """What `of_row` takes."""
 _NAMES = tuple(_FAMILY.columns.keys())
 _INSERT = _FAMILY.insert()
-_LAST_USED = func.coalesce(
+_LAST_GIVEN = func.coalesce(
     select(func.max(_REFRESH.c.created_at)).where(_REFRESH.c.family_id == _FAMILY.c.id).scalar_subquery(),
     select(func.max(_CODE.c.spent_at)).where(_CODE.c.family_id == _FAMILY.c.id).scalar_subquery(),
     select(func.max(_DEVICE.c.redeemed_at)).where(_DEVICE.c.family_id == _FAMILY.c.id).scalar_subquery(),
 )
+_LAST_EXCHANGED = select(func.max(_EXCHANGE.c.last_at)).where(_EXCHANGE.c.family_id == _FAMILY.c.id).scalar_subquery()
+_LAST_USED = case((_LAST_EXCHANGED > _LAST_GIVEN, _LAST_EXCHANGED), else_=_LAST_GIVEN)
 """When a family gave tokens last: no write of its own on every use."""
 
 

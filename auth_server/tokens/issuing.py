@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,11 +13,13 @@ from auth_server.access.policy import Target
 from auth_server.accounts.users import Person
 from auth_server.clients import fapi
 from auth_server.clients.client import Client
+from auth_server.errors import InvalidRequest
 from auth_server.infra import clock, crypto
 from auth_server.infra.events import Event, record
 from auth_server.keys import jose, keyring
 from auth_server.keys.confirmation import Confirmation
 from auth_server.tokens import claims, opaque, status_index
+from auth_server.tokens.delegation import Derived
 from auth_server.tokens.families import Family
 
 
@@ -34,9 +36,10 @@ class Authorization:
     consume: Callable[[], str | None] = lambda: None
     """Uses up the proof, once, and returns the refresh token to answer with; raises when somebody was faster."""
     nonce: str | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
     confirmation: Confirmation | None = None
     """The key that the access token is bound to."""
+    derived: Derived | None = None
+    """What it takes over from a token that it is exchanged for."""
 
 
 def issue(authorization: Authorization) -> dict[str, Any]:
@@ -46,7 +49,7 @@ def issue(authorization: Authorization) -> dict[str, Any]:
     out unless the proof was used up by this request and the transaction is committed.
     """
     now = clock.now()
-    life = _life(authorization)
+    life = _life(authorization, now)
     body_claims = _access_claims(authorization, now, life)
     is_jwt = authorization.target.token_format == "jwt"  # noqa: S105 - a format's name
     access_token = _signed(authorization, body_claims) if is_jwt else crypto.new_secret()
@@ -75,18 +78,24 @@ def issue(authorization: Authorization) -> dict[str, Any]:
         aud=body_claims["aud"],
         jti=body_claims["jti"],
         **({"acr": body_claims["acr"]} if "acr" in body_claims else {}),
+        **(authorization.derived.noted if authorization.derived else {}),
     )
     return body
 
 
-def _life(authorization: Authorization) -> timedelta:
-    """The shortest of what the server, the client and the APIs say; never beyond the family's end."""
+def _life(authorization: Authorization, now: datetime) -> timedelta:
+    """The shortest of what the server, the client and the APIs say; never beyond the family's end, or a source's."""
     default = config.current().access_token_ttl
     asked = [authorization.client.access_token_ttl, authorization.target.ttl]
     chosen = min((life for life in asked if life is not None), default=default)
     if authorization.family:
-        left = authorization.family.expires_at - clock.now()
+        left = authorization.family.expires_at - now
         chosen = max(timedelta(seconds=1), min(chosen, left))
+    if authorization.derived:
+        left = timedelta(seconds=authorization.derived.expires - claims.seconds(now))
+        if left <= timedelta(0):
+            raise InvalidRequest("the subject token has expired")
+        chosen = min(chosen, left)
     return timedelta(seconds=int(chosen.total_seconds()))
 
 
@@ -111,17 +120,25 @@ def _access_claims(authorization: Authorization, now: datetime, life: timedelta)
         found |= claims.memberships(family.user_id, authorization.scopes)
     if authorization.confirmation:
         found |= authorization.confirmation.claim
+    if authorization.derived:
+        found |= authorization.derived.claims
     return found
 
 
 def _signed(authorization: Authorization, body: dict[str, Any]) -> str:
     """Sign a JWT, with the place in the status lists by which APIs find out that it was recalled."""
-    family = authorization.family
-    place = family.status_index if family else status_index.of_service(authorization.client.client_id)
+    place = _place(authorization)
     if place is not None:
         body = {**body, "status": status_index.claim(place)}
     alg = fapi.signing_alg(authorization.client.profile, authorization.target.alg)
     return jose.sign(body, keyring.signer(alg), typ="at+jwt")
+
+
+def _place(authorization: Authorization) -> int | None:
+    if authorization.derived:
+        return authorization.derived.place
+    family = authorization.family
+    return family.status_index if family else status_index.of_service(authorization.client.client_id)
 
 
 def _id_token(authorization: Authorization, access_token: str, now: datetime) -> str:

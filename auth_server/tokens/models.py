@@ -102,3 +102,14 @@ class RefreshToken(Base):
     """Where it was asked for, coarsely; so are the two below."""
     country: Mapped[str] = mapped_column(String(2))
     agent: Mapped[str] = mapped_column(String(80))
+
+
+class Exchange(Base):
+    """A client that exchanged tokens of a family for others (RFC 8693), by API; kept with the family."""
+
+    __tablename__ = "exchange"
+    family_id: Mapped[str] = mapped_column(ForeignKey("family.id", ondelete="CASCADE"), primary_key=True)
+    client_id: Mapped[str] = mapped_column(String(255), primary_key=True, index=True)
+    audience: Mapped[str] = mapped_column(String(255), primary_key=True)
+    first_at: Mapped[datetime] = mapped_column(Moment)
+    last_at: Mapped[datetime] = mapped_column(Moment)

@@ -147,6 +147,7 @@ def test_public_clients_cannot_have_what_needs_a_secret() -> None:
     public = {**GOOD, "token_endpoint_auth_method": "none"}
     assert refusal({**public, "require_pkce": False}) == "invalid_client_metadata"
     assert refusal({**public, "grant_types": ["client_credentials"]}) == "invalid_client_metadata"
+    assert refusal({**public, "grant_types": [metadata.TOKEN_EXCHANGE]}) == "invalid_client_metadata"
     assert metadata.validate({**GOOD, "require_pkce": False})["require_pkce"] is False
     assert metadata.validate(public)["token_endpoint_auth_method"] == "none"
 

@@ -111,6 +111,8 @@ def test_hosts_of_documents_are_kept_as_they_are_compared(tmp_path: Path) -> Non
     assert found.client_id_metadata_hosts == ("app.example.org", "*.example.com", "!old.example.com:8443")
     for wrong in ("*", "!", "*.", "a b", "!!a", "https://a", "a/b", "*a.example", "a.example:", "a.*.example"):
         assert len(problems(tmp_path, CLIENT_ID_METADATA_HOSTS=wrong)) == 1
+
+
 @pytest.mark.parametrize(
     "name",
     ["Client_Cert", "X-SSL-Client-Cert", "Cert", "Client Cert", "1Cert", "Authorization", "cookie", "é" * 9, "a" * 62],

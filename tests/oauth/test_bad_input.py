@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from auth_server.clients.client import Client
-from auth_server.clients.metadata import DEVICE_CODE
-from tests.support import asserts, factories
+from auth_server.clients.metadata import DEVICE_CODE, TOKEN_EXCHANGE
+from tests.support import asserts, exchange, factories
 from tests.support.browser import Browser, Page
 from tests.support.device import PATH as DEVICE
 from tests.support.device import Device, client_of, decide, enter
@@ -145,6 +145,35 @@ def test_any_value_of_a_token_parameter(rp: RelyingParty, grant: str) -> None:
             if answer.status_code != 200:
                 is_json_refusal(answer)
     assert asserts.rows(rp.app) == before
+
+
+EXCHANGE = (
+    *("subject_token", "subject_token_type", "actor_token", "actor_token_type", "requested_token_type"),
+    *("resource", "audience", "scope", "client_id", "client_secret", "nonsense"),
+)
+
+
+@pytest.mark.parametrize("name", EXCHANGE)
+def test_any_value_of_an_exchange(app: Flask, browser: Browser, name: str) -> None:
+    """Beside an otherwise right request: refused as JSON without a row, or, where nobody looks, answered."""
+    subject = exchange.token(exchange.shop(app, browser))
+    backend = exchange.service(app)
+    exchange.rule(app)
+    about = {"grant_type": TOKEN_EXCHANGE, "subject_token": subject, "subject_token_type": exchange.ACCESS_TOKEN}
+    if name == "actor_token":
+        about["actor_token_type"] = exchange.ACCESS_TOKEN
+    machine = app.test_client(use_cookies=False)
+    for value in NASTY:
+        before = asserts.rows(app)
+        fields = {**about, "resource": exchange.FILES, name: value}
+        headers = {} if name in ("client_id", "client_secret") else basic(backend.client.client_id, backend.secret)
+        answer = machine.post("/oauth/token", data=form(fields), content_type=FORM, headers=headers)
+        if answer.status_code != 200:
+            is_json_refusal(answer)
+            assert asserts.rows(app) == before
+        else:
+            assert name == "nonsense" or not value
+    assert backend.exchange(subject).status_code == 200
 
 
 SPENDING = (

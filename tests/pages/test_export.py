@@ -15,7 +15,7 @@ from auth_server.accounts import users
 from auth_server.database import Base
 from auth_server.pages import recover
 from auth_server.tokens import export
-from tests.support import asserts, authenticator, factories, passkey
+from tests.support import asserts, authenticator, exchange, factories, passkey
 from tests.support.browser import Browser
 from tests.support.device import Device, allow, client_of
 from tests.support.factories import PASSWORD
@@ -60,6 +60,9 @@ def test_the_file_has_everything(app: Flask, rp: RelyingParty, ada: users.User) 
     rp.browser.submit(rp.browser.get("/account/profile"), "/account/profile", nickname="Countess")
     phone, _codes = authenticator.set_up(rp.browser)
     passkey.add(rp.browser)
+    shop, backend = exchange.shop(app, rp.browser), exchange.service(app)
+    exchange.rule(app)
+    backend.exchanged(exchange.token(shop))
     device = Device(app, *client_of(app)).started()
     device_tokens = (allow(rp.browser, device.user_code), device.tokens())[1]
     link = factories.within(app, lambda: recover.make_link(users.find(ada.id) or ada))
@@ -75,11 +78,13 @@ def test_the_file_has_everything(app: Flask, rp: RelyingParty, ada: users.User) 
     assert found["account"]["email"] == "ada@example.org"
     assert found["account"]["claims"] == {"nickname": "Countess"}
     assert found["groups"] == [{"group_name": "staff"}]
+    (passed_on,) = found["app_access_passed_on"]
+    assert (passed_on["client_id"], passed_on["audience"]) == ("orders-backend", exchange.FILES)
     assert found["roles_in_force"] == ["administrator"]
-    assert found["app_names"] == {rp.client.client_id: "Wiki", device.client.client_id: "TV"}
+    assert found["app_names"] == {rp.client.client_id: "Wiki", device.client.client_id: "TV", "shop": "Shop"}
     assert len(found["recovery_codes"]) == 10
     assert {row["purpose"] for row in found["links"]} == {"not-me", "password-reset"}
-    assert len(found["app_access_renewals"]) == 3
+    assert len(found["app_access_renewals"]) == 4
     assert device_tokens["refresh_token"] not in response.text
     assert device.codes["device_code"] not in response.text
     assert {"sign_in.succeeded", "mfa.turned_on", "user.exported"} <= {row["event"] for row in found["events"]}

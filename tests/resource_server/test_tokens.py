@@ -205,3 +205,32 @@ def test_importing_it_brings_nothing_of_the_server_along() -> None:
     parts = (*resource, "errors", "keys", *KEYS)
     assert ours == {f"auth_server.{part}" for part in parts}
     assert not loaded & {"sqlalchemy", "alembic", "httpx2", "granian", "flask_login", "flask_wtf"}
+
+
+CHAIN = {"sub": "files-backend", "act": {"sub": "orders-backend", "act": {"sub": "web"}}}
+
+
+@pytest.mark.parametrize("introspects", [False, True])
+@pytest.mark.parametrize(
+    ("act", "expected"),
+    [
+        (None, []),
+        (CHAIN, ["files-backend", "orders-backend", "web"]),
+        ({"sub": "a", "act": "b"}, ["a"]),
+        *((strange_one, []) for strange_one in ("a", ["a"], {}, {"sub": 5}, {"act": {"sub": "a"}})),
+    ],
+)
+def test_the_actors_are_told(issuer: Issuer, introspects: bool, act: Any, expected: list[str]) -> None:
+    """RFC 8693 §4.1: the present one first, and `sub` stays the person; whichever way the token is checked."""
+    api = an_api(issuer, introspection=CREDENTIALS if introspects else None)
+    issuer.introspection(act=act)
+    answer = get(api, "opaque" if introspects else issuer.token(act=act), "/actors")
+    assert answer.json == {"sub": "a-person", "actors": expected}
+
+
+def test_an_endless_chain_of_actors_has_an_end(issuer: Issuer) -> None:
+    """Twenty are read, and no more."""
+    act: dict[str, Any] = {"sub": "a"}
+    for _step in range(50):
+        act = {"sub": "a", "act": act}
+    assert get(an_api(issuer), issuer.token(act=act), "/actors").json["actors"] == ["a"] * 20

@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 from flask import Flask
 
-from auth_server.access import apis, groups, roles
+from auth_server.access import apis, exchanges, groups, roles
 from auth_server.access.apis import Api
+from auth_server.access.exchanges import Rule
 from auth_server.accounts import passwords, users
 from auth_server.clients import client as clients
 from auth_server.clients.client import Client
@@ -88,6 +89,13 @@ def api(app: Flask, identifier: str = ORDERS, **about: Any) -> tuple[Api, str]:
 def role(app: Flask, name: str, scopes: Iterable[str], member_groups: Iterable[str] = ()) -> None:
     """Make an operator's role."""
     within(app, lambda: roles.save(name, scopes=scopes, member_groups=member_groups))
+
+
+def exchange_rule(app: Flask, name: str, **about: Any) -> Rule:
+    """Make a rule of token exchange, or change it."""
+    rule = Rule(name, **about)
+    within(app, lambda: exchanges.save(rule))
+    return rule
 
 
 def group(app: Flask, name: str) -> None:

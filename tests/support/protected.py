@@ -27,6 +27,11 @@ def an_api(issuer: Issuer, **options: Any) -> FlaskClient:
     def orders() -> Any:
         return jsonify(sub=resource_server.current_token["sub"])
 
+    @app.get("/actors")
+    @protect("orders:read")
+    def actors() -> Any:
+        return jsonify(sub=resource_server.current_token["sub"], actors=resource_server.actors())
+
     @app.get("/both")
     @protect("orders:read", "orders:write")
     def both() -> Any:

@@ -35,6 +35,15 @@ class TokenGrant(BaseGrant, TokenEndpointMixin):  # type: ignore[misc]
     GRANT_TYPE: ClassVar[str]
     TOKEN_ENDPOINT_AUTH_METHODS: ClassVar[list[str]] = list(metadata.AUTH_METHODS)
 
+    @classmethod
+    def is_on(cls) -> bool:
+        """Tell whether anybody may use this grant; one that is off is neither advertised nor known."""
+        return True
+
+    @classmethod
+    def check_token_endpoint(cls, request: TokenRequest) -> bool:
+        return super().check_token_endpoint(request) and cls.is_on()
+
     def authorize(self, client: Client, request: TokenRequest) -> Authorization:
         """Say what was proved, and how it is used up; raise a `ProtocolError`. Writes nothing when it succeeds."""
         raise NotImplementedError
