@@ -25,6 +25,8 @@ class Consent(Base):
         ForeignKey("client.client_id", ondelete="CASCADE"), primary_key=True, index=True
     )
     scopes: Mapped[list[str]] = mapped_column(JSON)
+    claims: Mapped[list[str] | None] = mapped_column(JSON)
+    """Single claims that were allowed beside those of the scopes; None: none."""
     granted_at: Mapped[datetime] = mapped_column(Moment)
 
 
@@ -37,6 +39,7 @@ class Given:
 
     client_id: str
     scopes: frozenset[str]
+    claims: frozenset[str]
     granted_at: datetime
 
 
@@ -53,14 +56,24 @@ def of_user(user_id: str) -> list[Given]:
     return [_value(row) for row in database.execute(statement)]
 
 
-def grant(user_id: str, client_id: str, scopes: Iterable[str], taken_back: Iterable[str] = ()) -> None:
-    """Add scopes to what the person allows the app, and remove those that were taken back."""
+def grant(
+    user_id: str,
+    client_id: str,
+    scopes: Iterable[str],
+    taken_back: Iterable[str] = (),
+    *,
+    claims: Iterable[str] = (),
+    claims_taken_back: Iterable[str] = (),
+) -> None:
+    """Add scopes and single claims to what the person allows the app, and remove those that were taken back."""
     held = find(user_id, client_id)
     allowed = sorted({*scopes, *(held.scopes if held else ())} - set(taken_back))
-    values = {"scopes": allowed, "granted_at": clock.now()}
+    details = sorted({*claims, *(held.claims if held else ())} - set(claims_taken_back))
+    values = {"scopes": allowed, "claims": details, "granted_at": clock.now()}
     statement = database.insert(_TABLE).values(user_id=user_id, client_id=client_id, **values)
     database.execute(statement.on_conflict_do_update(index_elements=["user_id", "client_id"], set_=values))
-    record(Event.CONSENT_GRANTED, subject=user_id, client=client_id, scope=" ".join(allowed))
+    told = {"claims": " ".join(details)} if details else {}
+    record(Event.CONSENT_GRANTED, subject=user_id, client=client_id, scope=" ".join(allowed), **told)
 
 
 def forget(user_id: str, client_id: str) -> bool:
@@ -70,4 +83,4 @@ def forget(user_id: str, client_id: str) -> bool:
 
 
 def _value(row: Any) -> Given:
-    return Given(row.client_id, frozenset(row.scopes), row.granted_at)
+    return Given(row.client_id, frozenset(row.scopes), frozenset(row.claims or ()), row.granted_at)

@@ -13,7 +13,7 @@ from sqlalchemy import JSON, Boolean, ColumnElement, String, bindparam, delete, 
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_server import config, database
-from auth_server.clients import metadata, secrets
+from auth_server.clients import metadata, secrets, sectors
 from auth_server.clients.secrets import New, Secret
 from auth_server.database import Base, Moment
 from auth_server.errors import RefusedInput
@@ -101,6 +101,11 @@ class Client:
     def profile(self) -> str:
         return str(self.details.get("profile", "oauth21"))
 
+    @property
+    def sector(self) -> str:
+        """The sector in which people have a name of their own; "": they have the same one as for every app."""
+        return sectors.of(self.details)
+
     def may_use(self, grant_type: str) -> bool:
         return grant_type in self.grant_types
 
@@ -139,19 +144,34 @@ def listing() -> list[Client]:
 
 
 def create(
-    raw: Mapping[str, Any],
+    raw: Mapping[str, Any], *, client_id: str | None = None, secret: New | None = None
+) -> tuple[Client, str | None]:
+    """Register a client as `add` does; raises `InvalidClientMetadata` or `InvalidRedirectUri`, too."""
+    return add(checked(raw), client_id=client_id, secret=secret)
+
+
+def checked(raw: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return valid metadata, of which others have said what is theirs to say; `before` is what was checked earlier.
+
+    Raises `InvalidClientMetadata` or `InvalidRedirectUri`. Must come before the first write.
+    """
+    details = metadata.validate(raw)
+    sectors.check(details, before or {})
+    return details
+
+
+def add(
+    details: dict[str, Any],
     *,
     client_id: str | None = None,
     secret: New | None = None,
     by_apply: bool = False,
     registration_digest: str | None = None,
 ) -> tuple[Client, str | None]:
-    """Register a client; return it with the secret that was made up, or None when it has none or one was given.
+    """Add a client with checked metadata; return it with the secret that was made up, or None: it has or was given one.
 
-    `registration_digest` marks one that registered itself. Raises `InvalidClientMetadata`, `InvalidRedirectUri`, or
-    `RefusedInput` for the id or the secret.
+    `registration_digest` marks one that registered itself. Raises `RefusedInput` for the id or the secret.
     """
-    details = metadata.validate(raw)
     method = details.get("token_endpoint_auth_method")
     _check_secret(method, secret)
     chosen = client_id or str(uuid.uuid4())
@@ -173,7 +193,7 @@ def create(
 def change(client: Client, raw: Mapping[str, Any]) -> Client:
     """Change the given metadata; a value of None removes a field. Raises as `create`."""
     merged = {**client.details, **raw}
-    details = metadata.validate({name: value for name, value in merged.items() if value is not None})
+    details = checked({name: value for name, value in merged.items() if value is not None}, client.details)
     return replace(client, details)
 
 

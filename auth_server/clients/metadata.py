@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from auth_server.clients import sectors
 from auth_server.errors import InvalidClientMetadata, InvalidRedirectUri
 from auth_server.keys import access_token, foreign
 from auth_server.keys.foreign import BadKey
@@ -25,6 +26,7 @@ ASSERTION_ALGORITHMS: Mapping[str, tuple[str, ...]] = {
 DEFAULT_GRANT_TYPES = ["authorization_code", "refresh_token"]
 DEFAULT_SCOPE = "openid profile email offline_access"
 SIGNING_ALGORITHMS = ("RS256", "ES256", "EdDSA")
+SUBJECT_TYPES = ("public", sectors.PAIRWISE)
 _LONGEST_URI = 2000
 _LONGEST_TEXT = 500
 _MOST_URIS = 50
@@ -86,6 +88,7 @@ def _check_together(values: Mapping[str, Any]) -> None:
             "refresh_token_rotation: false is for confidential clients with dpop_bound_access_tokens"
         )
     _check_keys(values)
+    sectors.check_together(values)
 
 
 def _check_keys(values: Mapping[str, Any]) -> None:
@@ -256,7 +259,8 @@ _FIELDS: dict[str, Callable[[str, Any], Any]] = {
     "require_auth_time": _flag,
     "default_acr_values": _subset_of(*access_token.ACR_VALUES),
     "minimum_acr": _one_of(*access_token.ACR_VALUES),
-    "subject_type": _one_of("public"),
+    "subject_type": _one_of(*SUBJECT_TYPES),
+    "sector_identifier_uri": web_uri,
     "software_id": _text,
     "software_version": _text,
     "require_pkce": _flag,

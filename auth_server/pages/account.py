@@ -15,6 +15,7 @@ from auth_server.clients import client as clients
 from auth_server.errors import PageError
 from auth_server.oauth import consent
 from auth_server.tokens import ending, families
+from auth_server.tokens.claims import OF_SCOPE
 from auth_server.tokens.families import Family
 from auth_server.web import guards, words
 from auth_server.web.i18n import gettext as _
@@ -115,6 +116,8 @@ def _app(client_id: str, given: consents.Given | None, held: list[tuple[Family, 
         return None
     own = [(family, used) for family, used in held if family.client_id == client_id]
     scopes = set(given.scopes if given else ()) | {scope for family, _used in own for scope in family.scopes}
+    claims = set(given.claims if given else ()) | {name for family, _used in own for name in family.consented_claims}
+    claims -= {name for scope in scopes for name in OF_SCOPE.get(scope, ())}
     uses = [used for _family, used in own]
     granted = given.granted_at if given else min(family.created_at for family, _used in own)
     return {
@@ -123,7 +126,7 @@ def _app(client_id: str, given: consents.Given | None, held: list[tuple[Family, 
         "initials": consent.initials(client.name),
         "unverified": client.is_self_registered,
         "host": urlsplit(client.redirect_uris[0]).netloc if client.redirect_uris else "",
-        "permissions": [consent.title_of(scope) for scope in sorted(scopes)],
+        "permissions": [*map(consent.title_of, sorted(scopes)), *consent.titles_of_claims(sorted(claims))],
         "granted": granted,
         "last_used": max(uses) if uses else None,
     }

@@ -17,7 +17,7 @@ from auth_server.clients.client import Client
 from auth_server.infra import clock, outbound, outbox
 from auth_server.infra.events import Event, record
 from auth_server.keys import jose, keyring
-from auth_server.tokens import claims, families
+from auth_server.tokens import claims, families, subjects
 
 KIND = "backchannel_logout"
 """Kind of outbox rows."""
@@ -29,10 +29,10 @@ _FORM = "application/x-www-form-urlencoded"
 
 def tell(session_ids: Sequence[str]) -> None:
     """Have every app told that a person used in these sessions, and that wants to know."""
-    for session_id, client_id, user_id in families.apps_of_sessions(session_ids):
+    for session_id, client_id, user_id, subject in families.apps_of_sessions(session_ids):
         if _listener(client_id):
             payload = {"client_id": client_id, "sub": user_id, "sid": session_id, "jti": str(uuid.uuid4())}
-            outbox.add(KIND, payload, about=client_id)
+            outbox.add(KIND, payload | {"subject": subject}, about=client_id)
 
 
 def deliver(payload: dict[str, Any]) -> None:
@@ -59,14 +59,15 @@ def _listener(client_id: str) -> Client | None:
 def _logout_token(client: Client, payload: dict[str, Any]) -> str:
     """§2.4; never with a `nonce`, so that nobody takes it for an ID token. The same `jti` at each try."""
     issued = claims.seconds(clock.now())
+    subject = payload.get("subject")
     body = {
         "iss": config.current().issuer,
-        "sub": payload["sub"],
+        "sub": subject or payload["sub"],
         "aud": client.client_id,
         "iat": issued,
         "exp": issued + int(_LIFE.total_seconds()),
         "jti": payload["jti"],
         "events": {EVENT: {}},
-        "sid": payload["sid"],
+        "sid": subjects.sid(payload["sid"], subject),
     }
     return jose.sign(body, keyring.signer(client.id_token_alg), typ=TYP)

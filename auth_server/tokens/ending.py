@@ -204,18 +204,23 @@ def revoke_access_token(claims: dict[str, Any]) -> None:
     """
     revocations.add(revocations.JTI, [claims["jti"]])
     place = status_index.position_in(claims)
-    if place is not None and "fam" in claims and _move_in_status_lists(claims["fam"], place):
+    family = families.find(claims["fam"]) if "fam" in claims else None
+    if family and place is not None and _move_in_status_lists(family, place):
         status_index.recall([place])
-    record(Event.TOKEN_REVOKED, subject=claims["sub"], client=claims["client_id"], jti=claims["jti"])
+    record(
+        Event.TOKEN_REVOKED,
+        subject=family.user_id if family else claims["sub"],
+        client=claims["client_id"],
+        jti=claims["jti"],
+    )
 
 
-def _move_in_status_lists(family_id: str, former: int) -> bool:
+def _move_in_status_lists(family: Family, former: int) -> bool:
     """Let the tokens that a live family gets from now on carry another place than this one; False when they do."""
-    family = families.find(family_id)
-    if family is None or family.is_ended or family.status_index != former:
+    if family.is_ended or family.status_index != former:
         return False
     place = status_index.take(family.expires_at + families.KEPT_AFTER_THE_END)
-    still = (_FAMILY.c.id == family_id, _FAMILY.c.status_index == former)
+    still = (_FAMILY.c.id == family.id, _FAMILY.c.status_index == former)
     return database.execute(update(_FAMILY).where(*still).values(status_index=place)).rowcount == 1
 
 
