@@ -70,11 +70,12 @@ def tokens() -> None:
 @json_option
 @in_app
 def list_tokens(who: str, as_json: bool) -> None:
-    """List a person's live families."""
+    """List a person's live families, each with what its app calls the person (`sub`)."""
     rows = [
         {
             "family": family.id,
             "client_id": family.client_id,
+            "sub": family.sub,
             "scope": " ".join(family.scopes),
             "started": family.created_at,
             "last_used": used,

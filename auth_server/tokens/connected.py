@@ -20,6 +20,10 @@ class Connected:
     claims: frozenset[str]
     """Single claims that it may see beside those of its scopes."""
 
+    def receives(self, scope: str) -> bool:
+        """Tell whether it gets what a scope releases, or some of it."""
+        return scope in self.scopes or not self.claims.isdisjoint(OF_SCOPE[scope])
+
 
 def apps(user_id: str) -> list[Connected]:
     """Return the person's connected apps, by name."""
@@ -41,4 +45,4 @@ def apps(user_id: str) -> list[Connected]:
 
 def receivers(user_id: str, scope: str) -> list[str]:
     """Return the names of the connected apps that what a scope releases goes to, or some of it."""
-    return [app.name for app in apps(user_id) if scope in app.scopes or not app.claims.isdisjoint(OF_SCOPE[scope])]
+    return [app.name for app in apps(user_id) if app.receives(scope)]
