@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from auth_server.clients import sectors
 from auth_server.errors import InvalidClientMetadata, InvalidRedirectUri
-from auth_server.keys import access_token, foreign
+from auth_server.keys import access_token, foreign, jwe
 from auth_server.keys.foreign import BadKey
 from auth_server.values import is_loopback
 
@@ -88,6 +88,8 @@ def _check_together(values: Mapping[str, Any]) -> None:
             "refresh_token_rotation: false is for confidential clients with dpop_bound_access_tokens"
         )
     _check_keys(values)
+    for kind in ("id_token", "userinfo"):
+        _check_encryption(values, kind)
     sectors.check_together(values)
 
 
@@ -102,8 +104,22 @@ def _check_keys(values: Mapping[str, Any]) -> None:
         return
     if "jwks" not in values:
         raise InvalidClientMetadata("jwks: private_key_jwt needs jwks or jwks_uri")
-    if not any(key.alg == (alg or key.alg) for key in foreign.of_set(values["jwks"])):
+    possible = (alg,) if alg else ASSERTION_ALGORITHMS[SIGNS_WITH_KEY]
+    if not any(key.alg in possible for key in foreign.of_set(values["jwks"])):
         raise InvalidClientMetadata("jwks: no key is for a signature that the client may use")
+
+
+def _check_encryption(values: Mapping[str, Any], kind: str) -> None:
+    """OpenID Connect Registration §2: a way to encrypt, and a key to encrypt to."""
+    name = f"{kind}_encrypted_response_alg"
+    if name not in values:
+        if f"{kind}_encrypted_response_enc" in values:
+            raise InvalidClientMetadata(f"{kind}_encrypted_response_enc: needs {name}")
+        return
+    if "jwks_uri" not in values and "jwks" not in values:
+        raise InvalidClientMetadata(f"{name}: needs jwks or jwks_uri")
+    if "jwks" in values and not any(key.alg == values[name] for key in foreign.of_set(values["jwks"])):
+        raise InvalidClientMetadata(f"jwks: no key with use enc is for {name}")
 
 
 def redirect_uri(name: str, value: Any) -> str:
@@ -253,6 +269,15 @@ _FIELDS: dict[str, Callable[[str, Any], Any]] = {
     "request_object_signing_alg": _one_of(*foreign.ALGORITHMS),
     "require_signed_request_object": _flag,
     "id_token_signed_response_alg": _one_of(*SIGNING_ALGORITHMS),
+    "userinfo_signed_response_alg": _one_of(*SIGNING_ALGORITHMS),
+    **dict.fromkeys(
+        ("id_token_encrypted_response_alg", "userinfo_encrypted_response_alg"),
+        _one_of(*foreign.ENCRYPTION_ALGORITHMS),
+    ),
+    **dict.fromkeys(
+        ("id_token_encrypted_response_enc", "userinfo_encrypted_response_enc"),
+        _one_of(*jwe.CONTENT_ALGORITHMS),
+    ),
     "authorization_signed_response_alg": _one_of(*SIGNING_ALGORITHMS),
     "require_pushed_authorization_requests": _flag,
     "default_max_age": _seconds(0, 365 * 86400),

@@ -14,7 +14,7 @@ from auth_server.access import apis
 from auth_server.accounts import sign_in
 from auth_server.clients import metadata
 from auth_server.infra import language
-from auth_server.keys import dpop, foreign, jose, keyring
+from auth_server.keys import dpop, foreign, jose, jwe, keyring
 from auth_server.oauth import (
     authorization_request,
     device,
@@ -84,6 +84,9 @@ def provider_metadata(server: Server) -> dict[str, Any]:
         **_client_authentication("revocation", RevocationEndpoint.CLIENT_AUTH_METHODS),
         **_client_authentication("introspection", IntrospectionEndpoint.CLIENT_AUTH_METHODS),
         "id_token_signing_alg_values_supported": list(jose.ALGORITHMS),
+        "userinfo_signing_alg_values_supported": list(jose.ALGORITHMS),
+        **_encryption("id_token"),
+        **_encryption("userinfo"),
         "authorization_signing_alg_values_supported": list(jose.ALGORITHMS),
         "code_challenge_methods_supported": ["S256"],
         "dpop_signing_alg_values_supported": list(dpop.ALGORITHMS),
@@ -105,6 +108,13 @@ def _client_authentication(endpoint: str, methods: Sequence[str]) -> dict[str, l
     return {
         f"{endpoint}_endpoint_auth_methods_supported": list(methods),
         f"{endpoint}_endpoint_auth_signing_alg_values_supported": algorithms,
+    }
+
+
+def _encryption(kind: str) -> dict[str, list[str]]:
+    return {
+        f"{kind}_encryption_alg_values_supported": list(foreign.ENCRYPTION_ALGORITHMS),
+        f"{kind}_encryption_enc_values_supported": list(jwe.CONTENT_ALGORITHMS),
     }
 
 

@@ -13,7 +13,9 @@ from urllib.parse import urlencode
 
 from auth_server import config
 from auth_server.clients import client as clients
+from auth_server.clients import encryption
 from auth_server.clients.client import Client
+from auth_server.errors import NoEncryptionKey
 from auth_server.infra import clock, outbound, outbox
 from auth_server.infra.events import Event, record
 from auth_server.keys import jose, keyring
@@ -36,11 +38,18 @@ def tell(session_ids: Sequence[str]) -> None:
 
 
 def deliver(payload: dict[str, Any]) -> None:
-    """Post a logout token (§2.5); raise `outbox.Undeliverable` unless the app says that it is done (§2.8)."""
+    """Post a logout token (§2.5), encrypted where ID tokens are (§2.6).
+
+    Raises `outbox.Undeliverable` unless the app says that it is done (§2.8).
+    """
     client = _listener(payload["client_id"])
     if client is None:  # it has gone meanwhile, was switched off, or does not want to know any more
         return
-    body = urlencode({"logout_token": _logout_token(client, payload)}).encode()
+    try:
+        token = encryption.for_client(client, encryption.ID_TOKEN, _logout_token(client, payload))
+    except NoEncryptionKey as cause:
+        raise outbox.Undeliverable(f"nothing to encrypt to: {cause.detail}") from None
+    body = urlencode({"logout_token": token}).encode()
     try:
         status = outbound.post(client.backchannel_logout_uri, body, _FORM, most_bytes=0).status
     except outbound.Unreachable as cause:

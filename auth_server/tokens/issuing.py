@@ -12,6 +12,7 @@ from auth_server import config
 from auth_server.access import policy
 from auth_server.access.policy import Target
 from auth_server.accounts.users import Person
+from auth_server.clients import encryption
 from auth_server.clients.client import Client
 from auth_server.infra import clock, crypto
 from auth_server.infra.events import Event, record
@@ -124,7 +125,10 @@ def _signed(authorization: Authorization, body: dict[str, Any]) -> str:
 
 
 def _id_token(authorization: Authorization, access_token: str, now: datetime) -> str:
-    """OpenID Connect Core §2; after a refresh with the original `auth_time` and without `nonce` (§12.2)."""
+    """OpenID Connect Core §2; after a refresh with the original `auth_time` and without `nonce` (§12.2).
+
+    Raises `NoEncryptionKey` where the client wants it encrypted.
+    """
     family, person, client = authorization.family, authorization.person, authorization.client
     assert family is not None
     assert person is not None
@@ -148,5 +152,4 @@ def _id_token(authorization: Authorization, access_token: str, now: datetime) ->
     told = claims.asked_for(person, claims.ID_TOKEN, family.claims, authorization.scopes, possible)
     if client.id_token_claims == "scopes":  # noqa: S105 - a mode's name
         told |= claims.of_person(person, authorization.scopes)
-    body = told | body
-    return jose.sign(body, keyring.signer(alg))
+    return encryption.for_client(client, encryption.ID_TOKEN, jose.sign(told | body, keyring.signer(alg)))
