@@ -70,15 +70,15 @@ def tokens() -> None:
 @json_option
 @in_app
 def list_tokens(who: str, as_json: bool) -> None:
-    """List a person's live families, each with what its app calls the person (`sub`)."""
+    """List a person's live families, with what a pairwise client calls the person (`sub`)."""
     rows = [
         {
             "family": family.id,
             "client_id": family.client_id,
-            "sub": family.sub,
             "scope": " ".join(family.scopes),
             "started": family.created_at,
             "last_used": used,
+            **({"sub": family.subject} if family.subject else {}),
         }
         for family, used in families.of_user(find_user(who).id)
     ]

@@ -16,6 +16,7 @@ from auth_server import jobs
 from auth_server.clients import client as clients
 from auth_server.clients import keys
 from auth_server.errors import InvalidClientMetadata
+from auth_server.infra.events import Event
 from auth_server.keys import jose, keyring
 from tests.support import assertion, asserts, factories, web_server
 from tests.support.browser import Browser
@@ -190,7 +191,7 @@ def test_published_keys_are_used_and_never_nothing(
     in_a_while(A_MINUTE)
     publisher.behave = as_json({"keys": [one.jwk()]})
     assert rp.refresh(tokens.json["refresh_token"]).status_code == 200
-    assert asserts.events_of(reaching, "code.replayed") == asserts.events_of(reaching, "refresh.reused") == []
+    assert asserts.events_of(reaching, Event.CODE_REPLAYED) == asserts.events_of(reaching, Event.REFRESH_REUSED) == []
 
 
 def test_oidcc_refresh_token_rp_key_rotation(

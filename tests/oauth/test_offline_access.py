@@ -1,4 +1,4 @@
-"""`offline_access` (OpenID Connect Core §11): an app that stays when the person has gone, by the person's word alone."""
+"""`offline_access` (OpenID Connect Core §11): an app that stays when the person has gone, if the person says so."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_with_it_the_app_outlives_the_sign_in_and_without_it_ends_with_it(rp: Re
 
 
 def test_the_person_is_asked_even_when_all_else_was_allowed(rp: RelyingParty) -> None:
-    """A consent to the rest is none to this: `consent_required`, then a line of its own; afterwards it is remembered."""
+    """A consent to the rest is none to this: `consent_required`, then a line of its own; then it is remembered."""
     rp.tokens(scope="openid")
     asserts.is_redirect_error(rp.authorize(scope=OFFLINE, prompt="none"), "consent_required")
     page = rp.browser.follow(rp.authorize(scope=OFFLINE))
