@@ -72,7 +72,7 @@ def grant(
     values = {"scopes": allowed, "claims": details, "granted_at": clock.now()}
     statement = database.insert(_TABLE).values(user_id=user_id, client_id=client_id, **values)
     database.execute(statement.on_conflict_do_update(index_elements=["user_id", "client_id"], set_=values))
-    told = {"claims": " ".join(details)} if details else {}
+    told: dict[str, Any] = {"claims": " ".join(details)} if details else {}
     record(Event.CONSENT_GRANTED, subject=user_id, client=client_id, scope=" ".join(allowed), **told)
 
 

@@ -85,9 +85,10 @@ def _encrypting(jwk: dict[str, Any]) -> tuple[str, ...]:
     operations = jwk.get("key_ops", [])
     if not isinstance(operations, list) or (operations and not any(name in operations for name in _ENCRYPTING)):
         return ()
-    possible = ("RSA-OAEP-256",) if jwk["kty"] == "RSA" else ()
-    if jwk.get("crv") in _AGREEMENT_CURVES:
-        possible = _AGREEMENT
+    agrees = jwk.get("crv") in _AGREEMENT_CURVES
+    possible: tuple[str, ...] = _AGREEMENT if agrees else ()
+    if jwk["kty"] == "RSA":
+        possible = ("RSA-OAEP-256",)
     return tuple(alg for alg in possible if jwk.get("alg", alg) == alg)
 
 
