@@ -13,7 +13,7 @@ from sqlalchemy import JSON, Boolean, ColumnElement, String, bindparam, delete, 
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_server import config, database
-from auth_server.clients import metadata, secrets, sectors
+from auth_server.clients import metadata, redirects, secrets, sectors
 from auth_server.clients.secrets import New, Secret
 from auth_server.database import Base, Moment
 from auth_server.errors import RefusedInput
@@ -111,20 +111,7 @@ class Client:
 
     def accepts_redirect_uri(self, presented: str) -> bool:
         """Compare exactly; the port of a loopback address is ignored for public and native clients (RFC 8252 §7.3)."""
-        if presented in self.redirect_uris:
-            return True
-        if not (self.is_public or self.is_native):
-            return False
-        bare = without_loopback_port(presented)
-        return bare is not None and any(without_loopback_port(uri) == bare for uri in self.redirect_uris)
-
-
-def without_loopback_port(uri: str) -> str | None:
-    """Return an http loopback URI with its port cut out, or None when it is no such URI."""
-    found = re.match(r"(http://(?:127\.0\.0\.1|\[::1\]|localhost))(?::(\d{1,5}))?((?:[/?].*)?)\Z", uri, re.ASCII)
-    if not found or not metadata.is_wellformed(uri) or (found[2] and not 0 < int(found[2]) < 65536):
-        return None
-    return found[1] + found[3]
+        return redirects.matches(presented, self.redirect_uris, any_port=self.is_public or self.is_native)
 
 
 def find(client_id: str) -> Client | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from auth_server.clients import keys
+from auth_server.clients.answers import ID_TOKEN as ID_TOKEN
+from auth_server.clients.answers import USERINFO as USERINFO
 from auth_server.clients.client import Client
 from auth_server.errors import NoEncryptionKey
 from auth_server.keys import jwe
 from auth_server.keys.jose import BadToken
-
-ID_TOKEN, USERINFO = "id_token", "userinfo"
 
 
 def is_wanted(client: Client, kind: str) -> bool:

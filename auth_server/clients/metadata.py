@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from auth_server.clients import sectors
+from auth_server.clients import answers, sectors
 from auth_server.errors import InvalidClientMetadata, InvalidRedirectUri
 from auth_server.keys import access_token, foreign, jwe
 from auth_server.keys.foreign import BadKey
@@ -88,8 +88,7 @@ def _check_together(values: Mapping[str, Any]) -> None:
             "refresh_token_rotation: false is for confidential clients with dpop_bound_access_tokens"
         )
     _check_keys(values)
-    for kind in ("id_token", "userinfo"):
-        _check_encryption(values, kind)
+    answers.check_together(values)
     sectors.check_together(values)
 
 
@@ -107,19 +106,6 @@ def _check_keys(values: Mapping[str, Any]) -> None:
     possible = (alg,) if alg else ASSERTION_ALGORITHMS[SIGNS_WITH_KEY]
     if not any(key.alg in possible for key in foreign.of_set(values["jwks"])):
         raise InvalidClientMetadata("jwks: no key is for a signature that the client may use")
-
-
-def _check_encryption(values: Mapping[str, Any], kind: str) -> None:
-    """OpenID Connect Registration §2: a way to encrypt, and a key to encrypt to."""
-    name = f"{kind}_encrypted_response_alg"
-    if name not in values:
-        if f"{kind}_encrypted_response_enc" in values:
-            raise InvalidClientMetadata(f"{kind}_encrypted_response_enc: needs {name}")
-        return
-    if "jwks_uri" not in values and "jwks" not in values:
-        raise InvalidClientMetadata(f"{name}: needs jwks or jwks_uri")
-    if "jwks" in values and not any(key.alg == values[name] for key in foreign.of_set(values["jwks"])):
-        raise InvalidClientMetadata(f"jwks: no key with use enc is for {name}")
 
 
 def redirect_uri(name: str, value: Any) -> str:
