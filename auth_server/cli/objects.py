@@ -38,7 +38,7 @@ def made_ready(item: Declared) -> Declared:
     Passwords are hashed; others are asked what a client says of them. Raises `RefusedInput`, or as `clients.checked`.
     """
     if item.kind == "client":
-        present = clients.find(item.id)
+        present = clients.find_now(item.id)  # nothing may be remembered before this server has its turn
         clients.checked(item.values, present.details if present else None)
     return _hashed(item)
 
