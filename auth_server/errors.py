@@ -232,6 +232,13 @@ class TemporarilyUnavailable(ProtocolError):
     status = 429
 
 
+class NoEncryptionKey(ProtocolError):
+    """The client wants it encrypted, and no key for that can be found: it is not sent in the clear instead."""
+
+    code = "temporarily_unavailable"
+    status = 503
+
+
 class Busy(Exception):
     """More people are signing in than can be checked at once; in a few seconds it will be better."""
 

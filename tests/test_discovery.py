@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from base64 import urlsafe_b64decode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from tests.support import certificate as certs
 from tests.support.assertion import Signer
 from tests.support.browser import Browser
 from tests.support.device import Device, allow
+from tests.support.recipient import header_of, recipient
 from tests.support.rp import RelyingParty, answer_of, basic, payload
 
 EVERY_GRANT = (
@@ -32,6 +32,11 @@ EVERY_METHOD = (
     *("tls_client_auth", "self_signed_tls_client_auth"),
 )
 EVERY_ALG = ("RS256", "ES256", "EdDSA", "none", "HS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES384", "ES512")
+EVERY_KEY_ALG = (
+    *("RSA-OAEP-256", "ECDH-ES", "ECDH-ES+A128KW", "ECDH-ES+A256KW", "ECDH-ES+A192KW", "RSA1_5", "RSA-OAEP"),
+    *("dir", "A128KW", "PBES2-HS256+A128KW"),
+)
+EVERY_ENC = ("A128CBC-HS256", "A256GCM", "A192CBC-HS384", "A256CBC-HS512", "A128GCM", "A192GCM")
 EVERY_MODE = ("query", "form_post", "fragment", "jwt", "query.jwt", "fragment.jwt", "form_post.jwt", "web_message")
 EVERY_PROMPT = ("none", "login", "consent", "select_account", "create")
 
@@ -44,12 +49,6 @@ def document(app: Flask) -> dict[str, Any]:
 
 def local(address: str) -> str:
     return address.removeprefix("http://localhost:8421")
-
-
-def header_of(token: str) -> dict[str, Any]:
-    part = token.split(".")[0]
-    found: dict[str, Any] = json.loads(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-    return found
 
 
 def test_every_address_answers(rp: RelyingParty, document: dict[str, Any]) -> None:
@@ -218,6 +217,49 @@ def test_algorithms(app: Flask, browser: Browser, document: dict[str, Any], alg:
     assert header["alg"] == keys[header["kid"]] == alg
 
 
+@pytest.mark.parametrize("alg", EVERY_ALG)
+def test_algorithms_of_userinfo(app: Flask, browser: Browser, document: dict[str, Any], alg: str) -> None:
+    """A client may ask each advertised one for userinfo, and no other."""
+    if alg not in document["userinfo_signing_alg_values_supported"]:
+        with pytest.raises(InvalidClientMetadata):
+            factories.client(app, userinfo_signed_response_alg=alg)
+        return
+    rp = RelyingParty(app, browser, *factories.client(app, userinfo_signed_response_alg=alg))
+    assert header_of(rp.userinfo(rp.tokens()["access_token"]).text)["alg"] == alg
+
+
+@pytest.mark.parametrize("kind", ["id_token", "userinfo"])
+@pytest.mark.parametrize("alg", EVERY_KEY_ALG)
+def test_encryption(app: Flask, browser: Browser, document: dict[str, Any], kind: str, alg: str) -> None:
+    """Each advertised pair is used for a client that has a key for it, and no other can be registered."""
+    algorithms, contents = (document[f"{kind}_encryption_{part}_values_supported"] for part in ("alg", "enc"))
+    one = recipient(alg if alg in algorithms else "RSA-OAEP-256")
+    for enc in EVERY_ENC:
+        about = {f"{kind}_encrypted_response_alg": alg, f"{kind}_encrypted_response_enc": enc}
+        about |= {"jwks": {"keys": [one.jwk()]}}
+        if alg not in algorithms or enc not in contents:
+            with pytest.raises(InvalidClientMetadata):
+                factories.client(app, **about)
+            continue
+        rp = RelyingParty(app, browser, *factories.client(app, **about))
+        tokens = rp.tokens()
+        sealed = tokens["id_token"] if kind == "id_token" else rp.userinfo(tokens["access_token"]).text
+        assert (header_of(sealed)["alg"], header_of(sealed)["enc"]) == (alg, enc)
+        assert one.opened(sealed)
+
+
+@pytest.mark.parametrize("kind", ["public", "pairwise", "ephemeral"])
+def test_subject_types(app: Flask, browser: Browser, document: dict[str, Any], kind: str) -> None:
+    """The id of the person, or another name for it; there is no third type."""
+    if kind not in document["subject_types_supported"]:
+        with pytest.raises(InvalidClientMetadata):
+            factories.client(app, subject_type=kind)
+        return
+    plain = payload(RelyingParty(app, browser, *factories.client(app)).tokens()["id_token"])["sub"]
+    rp = RelyingParty(app, browser, *factories.client(app, subject_type=kind))
+    assert (payload(rp.tokens()["id_token"])["sub"] == plain) is (kind == "public")
+
+
 @pytest.mark.parametrize("mode", EVERY_MODE)
 def test_response_modes(rp: RelyingParty, document: dict[str, Any], mode: str) -> None:
     """By query or form, plain or signed; others are refused."""
@@ -304,8 +346,9 @@ def test_switches(rp: RelyingParty, document: dict[str, Any]) -> None:
     asserts.is_error_page(rp.authorize(request="x"), "invalid_request_object")
     assert document["request_uri_parameter_supported"] is False
     asserts.is_redirect_error(rp.authorize(request_uri="urn:x"), "request_uri_not_supported")
-    assert document["claims_parameter_supported"] is False
-    assert document["subject_types_supported"] == ["public"]
+    assert document["claims_parameter_supported"] is True
+    told = payload(rp.tokens(scope="openid", claims='{"id_token": {"email": null}}')["id_token"])
+    assert told["email"] == "ada@example.org"
     assert payload(rp.tokens()["id_token"])["acr"] in document["acr_values_supported"]
 
 

@@ -25,6 +25,8 @@ class Consent(Base):
         ForeignKey("client.client_id", ondelete="CASCADE"), primary_key=True, index=True
     )
     scopes: Mapped[list[str]] = mapped_column(JSON)
+    claims: Mapped[list[str] | None] = mapped_column(JSON)
+    """Single claims that were allowed beside those of the scopes; None: none."""
     granted_at: Mapped[datetime] = mapped_column(Moment)
     identity: Mapped[str | None] = mapped_column(String(64))
     """What the person knew a self-registered app by (`clients.identity`)."""
@@ -39,6 +41,7 @@ class Given:
 
     client_id: str
     scopes: frozenset[str]
+    claims: frozenset[str]
     granted_at: datetime
     identity: str | None
 
@@ -65,19 +68,24 @@ def grant(
     client_id: str,
     scopes: Iterable[str],
     taken_back: Iterable[str] = (),
+    *,
+    claims: Iterable[str] = (),
+    claims_taken_back: Iterable[str] = (),
     identity: str | None = None,
 ) -> None:
-    """Add scopes to what the person allows the app, and remove those that were taken back.
+    """Add scopes and single claims to what the person allows the app, and remove those that were taken back.
 
     Of an app that has become another one since (`identity`), nothing remains of what was allowed before.
     """
     held = find(user_id, client_id)
-    remembered = held.scopes if held and held.is_for(identity) else ()
-    allowed = sorted({*scopes, *remembered} - set(taken_back))
-    values = {"scopes": allowed, "granted_at": clock.now(), "identity": identity}
+    remembered = held if held and held.is_for(identity) else None
+    allowed = sorted({*scopes, *(remembered.scopes if remembered else ())} - set(taken_back))
+    details = sorted({*claims, *(remembered.claims if remembered else ())} - set(claims_taken_back))
+    values = {"scopes": allowed, "claims": details, "granted_at": clock.now(), "identity": identity}
     statement = database.insert(_TABLE).values(user_id=user_id, client_id=client_id, **values)
     database.execute(statement.on_conflict_do_update(index_elements=["user_id", "client_id"], set_=values))
-    record(Event.CONSENT_GRANTED, subject=user_id, client=client_id, scope=" ".join(allowed))
+    told: dict[str, Any] = {"claims": " ".join(details)} if details else {}
+    record(Event.CONSENT_GRANTED, subject=user_id, client=client_id, scope=" ".join(allowed), **told)
 
 
 def forget(user_id: str, client_id: str) -> bool:
@@ -87,4 +95,4 @@ def forget(user_id: str, client_id: str) -> bool:
 
 
 def _value(row: Any) -> Given:
-    return Given(row.client_id, frozenset(row.scopes), row.granted_at, row.identity)
+    return Given(row.client_id, frozenset(row.scopes), frozenset(row.claims or ()), row.granted_at, row.identity)

@@ -42,10 +42,14 @@ def scopes_for_client(client: Client, asked: str | None, *, for_person: bool) ->
 
 
 def possible_scopes(client: Client, *, for_person: bool) -> frozenset[str]:
-    """Return the scopes that the client is registered for and that exist now."""
+    """Return the scopes that the client is registered for and that exist now.
+
+    `offline_access` is for clients that get refresh tokens: others have nothing to keep (OpenID Connect Core §11).
+    """
     register = apis.register()
     existing = {scope for scope in client.scopes if scope in register.by_scope}
-    return frozenset(existing.union(scope for scope in client.scopes if for_person and scope in apis.IDENTITY_SCOPES))
+    found = existing.union(scope for scope in client.scopes if for_person and scope in apis.IDENTITY_SCOPES)
+    return frozenset(found if client.may_use("refresh_token") else found - {"offline_access"})
 
 
 def scopes_for_person(user_id: str, scopes: Iterable[str]) -> tuple[str, ...]:

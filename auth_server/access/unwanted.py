@@ -9,7 +9,7 @@ from sqlalchemy import exists
 
 from auth_server.access.consents import Consent
 from auth_server.clients import client as clients
-from auth_server.clients.client import ClientRow
+from auth_server.clients.models import ClientRow
 from auth_server.infra import clock
 
 KEPT_UNWANTED = timedelta(days=30)

@@ -81,7 +81,8 @@ def list_clients(as_json: bool) -> None:
 def show_client(client_id: str, as_json: bool) -> None:
     """Show a client's metadata."""
     client = find(client_id)
-    ours = {"self_registered": client.is_self_registered, "disabled": client.is_disabled}
+    ours: dict[str, Any] = {"sector": client.sector} if client.sector else {}
+    ours |= {"self_registered": client.is_self_registered, "disabled": client.is_disabled}
     show({**information(client, None), **ours}, as_json)
 
 

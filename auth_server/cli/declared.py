@@ -52,7 +52,7 @@ def bring_about(file: Path, *, prune: bool = False) -> list[Change]:
     Raises `BadFile` with every problem; the caller must then roll back.
     """
     declaration = Declaration(file)
-    ready = [item for item in (_hashed(declaration, item) for item in declaration.objects) if item]
+    ready = [item for item in (_made_ready(declaration, item) for item in declaration.objects) if item]
     stamp.take_turns("apply")  # servers that start at once apply one file once
     pruned = _prune(declaration.named) if prune else []  # first: what goes may hold a scope that something new claims
     changes = [change for change in (_brought_about(declaration, item) for item in ready) if change]
@@ -67,12 +67,14 @@ def tell_next_steps(changes: list[Change]) -> None:
             say(f"{change.kind} {change.id}: {change.next_step}")
 
 
-def _hashed(declaration: Declaration, item: Declared) -> Declared | None:
+def _made_ready(declaration: Declaration, item: Declared) -> Declared | None:
     try:
-        return objects.hashed(item)
+        return objects.made_ready(item)
     except RefusedInput as refusal:
         declaration.refuse(f"password: {refusal.message}", item.kind, item.id, "password")
-        return None
+    except ProtocolError as refusal:
+        declaration.refuse(refusal.description, item.kind, item.id)
+    return None
 
 
 def _brought_about(declaration: Declaration, item: Declared) -> Change | None:

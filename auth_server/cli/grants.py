@@ -70,7 +70,7 @@ def tokens() -> None:
 @json_option
 @in_app
 def list_tokens(who: str, as_json: bool) -> None:
-    """List a person's live families."""
+    """List a person's live families, with what a pairwise client calls the person (`sub`)."""
     rows = [
         {
             "family": family.id,
@@ -78,6 +78,7 @@ def list_tokens(who: str, as_json: bool) -> None:
             "scope": " ".join(family.scopes),
             "started": family.created_at,
             "last_used": used,
+            **({"sub": family.subject} if family.subject else {}),
         }
         for family, used in families.of_user(find_user(who).id)
     ]

@@ -34,8 +34,19 @@ class Change:
         return f"{self.act} {self.kind} {self.id}{about}"
 
 
-def hashed(item: Declared) -> Declared:
-    """Return an object with its password hashed, which is slow: before anybody has to wait for the transaction.
+def made_ready(item: Declared) -> Declared:
+    """Return an object after what is slow: before anybody has to wait for the transaction.
+
+    Passwords are hashed; others are asked what a client says of them. Raises `RefusedInput`, or as `clients.checked`.
+    """
+    if item.kind == "client":
+        present = clients.find_now(item.id)  # nothing may be remembered before this server has its turn
+        clients.checked(item.values, present.details if present else None)
+    return _hashed(item)
+
+
+def _hashed(item: Declared) -> Declared:
+    """Return an object with its password hashed.
 
     A password is set once, since the person may have changed it: where there is one, none is left. Raises
     `RefusedInput` for a broken rule.
@@ -96,13 +107,12 @@ def _api(item: Declared) -> Change | None:
 
 
 def _client(item: Declared) -> Change | None:
-    present = clients.find(item.id)
+    present, details = clients.find(item.id), metadata.validate(item.values)
     if present is None:
-        _made, raw_secret = clients.create(item.values, client_id=item.id, secret=_secret(item), by_apply=True)
+        _made, raw_secret = clients.add(details, client_id=item.id, secret=_secret(item), by_apply=True)
         return Change("create", "client", item.id, next_step=_how_to_get_a_secret(item.id, raw_secret))
     if present.is_described:
         raise RefusedInput(f"{item.id} is an app that its own document describes; delete it first (clients delete)")
-    details = metadata.validate(item.values)
     changed = _differing(details | dict.fromkeys(present.details.keys() - details.keys()), present.details)
     if changed:
         clients.replace(present, details)

@@ -9,37 +9,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, ColumnElement, String, and_, bindparam, delete, or_, select, update
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import ColumnElement, and_, bindparam, delete, or_, select, update
 
 from auth_server import config, database
-from auth_server.clients import fapi, metadata, secrets
+from auth_server.clients import fapi, metadata, models, redirects, secrets, sectors
 from auth_server.clients.secrets import New, Secret
-from auth_server.database import Base, Moment
 from auth_server.errors import RefusedInput
 from auth_server.infra import clock, stamp
 from auth_server.infra.events import Event, record
 from auth_server.prepared import Prepared
 
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._~:/-]{1,255}\Z")
-
-
-class ClientRow(Base):
-    """A registered client; deleted with what it was given."""
-
-    __tablename__ = "client"
-    client_id: Mapped[str] = mapped_column(String(255), primary_key=True)
-    details: Mapped[dict[str, Any]] = mapped_column(JSON)
-    made_by_apply: Mapped[bool] = mapped_column(Boolean)
-    created_at: Mapped[datetime] = mapped_column(Moment)
-    disabled_at: Mapped[datetime | None] = mapped_column(Moment)
-    registration_digest: Mapped[str | None] = mapped_column(String(64))
-    """Of the token with which a self-registered client manages this row; others have none."""
-    document_until: Mapped[datetime | None] = mapped_column(Moment)
-    """Until when the document counts as it was read (`clients.documents`); others than such clients have none."""
-
-
-_CLIENT: Any = ClientRow.__table__
+_CLIENT = models.CLIENT
 _FIND = Prepared(
     select(
         *(_CLIENT.c.client_id, _CLIENT.c.details, _CLIENT.c.created_at, _CLIENT.c.disabled_at),
@@ -111,25 +92,17 @@ class Client:
     def is_fapi(self) -> bool:
         return fapi.holds(self.details)
 
+    @property
+    def sector(self) -> str:
+        """The sector in which people have a name of their own; "": they have the same one as for every app."""
+        return sectors.of(self.details)
+
     def may_use(self, grant_type: str) -> bool:
         return grant_type in self.grant_types
 
     def accepts_redirect_uri(self, presented: str) -> bool:
         """Compare exactly; the port of a loopback address is ignored for public and native clients (RFC 8252 §7.3)."""
-        if presented in self.redirect_uris:
-            return True
-        if not (self.is_public or self.is_native):
-            return False
-        bare = without_loopback_port(presented)
-        return bare is not None and any(without_loopback_port(uri) == bare for uri in self.redirect_uris)
-
-
-def without_loopback_port(uri: str) -> str | None:
-    """Return an http loopback URI with its port cut out, or None when it is no such URI."""
-    found = re.match(r"(http://(?:127\.0\.0\.1|\[::1\]|localhost))(?::(\d{1,5}))?((?:[/?].*)?)\Z", uri, re.ASCII)
-    if not found or not metadata.is_wellformed(uri) or (found[2] and not 0 < int(found[2]) < 65536):
-        return None
-    return found[1] + found[3]
+        return redirects.matches(presented, self.redirect_uris, any_port=self.is_public or self.is_native)
 
 
 def find(client_id: str) -> Client | None:
@@ -149,7 +122,24 @@ def listing() -> list[Client]:
 
 
 def create(
-    raw: Mapping[str, Any],
+    raw: Mapping[str, Any], *, client_id: str | None = None, secret: New | None = None
+) -> tuple[Client, str | None]:
+    """Register a client as `add` does; raises `InvalidClientMetadata` or `InvalidRedirectUri`, too."""
+    return add(checked(raw), client_id=client_id, secret=secret)
+
+
+def checked(raw: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return valid metadata, of which others have said what is theirs to say; `before` is what was checked earlier.
+
+    Raises `InvalidClientMetadata` or `InvalidRedirectUri`. Must come before the first write.
+    """
+    details = metadata.validate(raw)
+    sectors.check(details, before or {})
+    return details
+
+
+def add(
+    details: dict[str, Any],
     *,
     client_id: str | None = None,
     secret: New | None = None,
@@ -157,12 +147,11 @@ def create(
     registration_digest: str | None = None,
     document_until: datetime | None = None,
 ) -> tuple[Client, str | None]:
-    """Register a client; return it with the secret that was made up, or None when it has none or one was given.
+    """Add a client with checked metadata; return it with the secret that was made up, or None: it has or was given one.
 
-    `registration_digest` or `document_until` marks one that described itself. Raises `InvalidClientMetadata`,
-    `InvalidRedirectUri`, or `RefusedInput` for the id or the secret.
+    `registration_digest` or `document_until` marks one that described itself. Raises `RefusedInput` for the id or the
+    secret.
     """
-    details = metadata.validate(raw)
     method = details.get("token_endpoint_auth_method")
     _check_secret(method, secret)
     chosen = client_id or str(uuid.uuid4())
@@ -185,7 +174,7 @@ def create(
 def change(client: Client, raw: Mapping[str, Any]) -> Client:
     """Change the given metadata; a value of None removes a field. Raises as `create`."""
     merged = {**client.details, **raw}
-    details = metadata.validate({name: value for name, value in merged.items() if value is not None})
+    details = checked({name: value for name, value in merged.items() if value is not None}, client.details)
     return replace(client, details)
 
 

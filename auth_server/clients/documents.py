@@ -20,8 +20,9 @@ from sqlalchemy import select, update
 
 from auth_server import config, database
 from auth_server.clients import client as clients
-from auth_server.clients import document_address, metadata, registration
-from auth_server.clients.client import Client, ClientRow
+from auth_server.clients import document_address, metadata, registration, sectors
+from auth_server.clients.client import Client
+from auth_server.clients.models import CLIENT
 from auth_server.errors import InvalidClientMetadata, ProtocolError, RefusedInput, TemporarilyUnavailable
 from auth_server.infra import clock, limits, outbound, strict_json
 from auth_server.infra.outbound import Unreachable
@@ -42,7 +43,6 @@ _METHODS = ("none", metadata.SIGNS_WITH_KEY)
 _FOR_ALL = {"token_endpoint_auth_method": "none"}
 """A document cannot hold what RFC 7591 takes for the usual method, a secret."""
 _WITHDRAWN = (404, 410)
-_TABLE: Any = ClientRow.__table__
 _TELLABLE = {
     "the answer is not 200": "its status is not 200",
     "a redirect, which is not followed": "it redirects, which is not followed",
@@ -105,7 +105,7 @@ def forget() -> None:
 
 
 def _until(client_id: str) -> datetime:
-    found = database.execute(select(_TABLE.c.document_until).where(_TABLE.c.client_id == client_id)).scalar()
+    found = database.execute(select(CLIENT.c.document_until).where(CLIENT.c.client_id == client_id)).scalar()
     return found or clock.now()
 
 
@@ -195,7 +195,10 @@ def _details(client_id: str, body: bytes, before: Client | None) -> dict[str, An
     chosen = registration.taken(document, held=tuple(given))
     chosen["scope"] = " ".join(dict.fromkeys([*chosen.get("scope", metadata.DEFAULT_SCOPE).split(), *given]))
     kept = {name: value for name, value in (before.details if before else {}).items() if name not in registration.TAKEN}
-    return metadata.validate({**chosen, **kept})
+    chosen.pop("sector_identifier_uri", None)  # no second address of a stranger is asked
+    details = metadata.validate({**chosen, **kept})
+    sectors.check_self_registered(details)
+    return details
 
 
 def _document(client_id: str, body: bytes) -> dict[str, Any]:
@@ -233,13 +236,13 @@ def _stored(client_id: str, details: dict[str, Any], until: datetime, before: Cl
     """Put the row in step with the document."""
     try:
         if before is None:
-            return clients.create(details, client_id=client_id, document_until=until)[0]
+            return clients.add(details, client_id=client_id, document_until=until)[0]
         changed = clients.replace(before, details) if details != before.details else before
     except RefusedInput:  # another process was first
         return clients.find_now(client_id) or _gone()
     except LookupError:  # deleted at this very moment
         return _gone()
-    database.execute(update(_TABLE).where(_TABLE.c.client_id == client_id).values(document_until=until))
+    database.execute(update(CLIENT).where(CLIENT.c.client_id == client_id).values(document_until=until))
     return changed
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from auth_server import config
-from auth_server.clients import fapi, subject
+from auth_server.clients import answers, fapi, sectors, subject
 from auth_server.errors import InvalidClientMetadata, InvalidRedirectUri
-from auth_server.keys import access_token, foreign
+from auth_server.keys import access_token, foreign, jwe
 from auth_server.keys.foreign import BadKey
 from auth_server.values import is_loopback
 
@@ -33,6 +33,7 @@ ASSERTION_ALGORITHMS: Mapping[str, tuple[str, ...]] = {
 DEFAULT_GRANT_TYPES = ["authorization_code", "refresh_token"]
 DEFAULT_SCOPE = "openid profile email offline_access"
 SIGNING_ALGORITHMS = ("RS256", "ES256", "EdDSA")
+SUBJECT_TYPES = ("public", sectors.PAIRWISE)
 _LONGEST_URI = 2000
 _LONGEST_TEXT = 500
 _MOST_URIS = 50
@@ -109,6 +110,8 @@ def _check_together(values: Mapping[str, Any]) -> None:
         )
     _check_keys(values)
     _check_certificates(values)
+    answers.check_together(values)
+    sectors.check_together(values)
 
 
 def _check_keys(values: Mapping[str, Any]) -> None:
@@ -123,8 +126,9 @@ def _check_keys(values: Mapping[str, Any]) -> None:
     if "jwks" not in values:
         raise InvalidClientMetadata(f"jwks: {method} needs jwks or jwks_uri")
     refused = {fapi.WEAKER} if fapi.holds(values) and method == SIGNS_WITH_KEY else set()
+    possible = {alg} if alg else set(ASSERTION_ALGORITHMS[SIGNS_WITH_KEY]) - refused
     found = foreign.of_set(values["jwks"])
-    if not any(key.alg == (alg or key.alg) and key.alg not in refused for key in found):
+    if not any(key.alg in possible for key in found):
         raise InvalidClientMetadata("jwks: no key is for a signature that the client may use")
     if method == BY_OWN_CERTIFICATE and any(key.x5t == "" for key in found):
         raise InvalidClientMetadata("jwks: an x5c is not its key's certificate, or cannot be read")
@@ -296,13 +300,23 @@ _FIELDS: dict[str, Callable[[str, Any], Any]] = {
     "request_object_signing_alg": _one_of(*foreign.ALGORITHMS),
     "require_signed_request_object": _flag,
     "id_token_signed_response_alg": _one_of(*SIGNING_ALGORITHMS),
+    "userinfo_signed_response_alg": _one_of(*SIGNING_ALGORITHMS),
+    **dict.fromkeys(
+        ("id_token_encrypted_response_alg", "userinfo_encrypted_response_alg"),
+        _one_of(*foreign.ENCRYPTION_ALGORITHMS),
+    ),
+    **dict.fromkeys(
+        ("id_token_encrypted_response_enc", "userinfo_encrypted_response_enc"),
+        _one_of(*jwe.CONTENT_ALGORITHMS),
+    ),
     "authorization_signed_response_alg": _one_of(*SIGNING_ALGORITHMS),
     "require_pushed_authorization_requests": _flag,
     "default_max_age": _seconds(0, 365 * 86400),
     "require_auth_time": _flag,
     "default_acr_values": _subset_of(*access_token.ACR_VALUES),
     "minimum_acr": _one_of(*access_token.ACR_VALUES),
-    "subject_type": _one_of("public"),
+    "subject_type": _one_of(*SUBJECT_TYPES),
+    "sector_identifier_uri": web_uri,
     "software_id": _text,
     "software_version": _text,
     "require_pkce": _flag,

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from auth_server.clients import client as clients
-from auth_server.clients import fapi, metadata
+from auth_server.clients import fapi, metadata, sectors
 from auth_server.clients.client import Client
 from auth_server.errors import InvalidClientMetadata, InvalidToken, UnapprovedSoftwareStatement
 from auth_server.infra import clock, crypto, once
@@ -92,10 +92,12 @@ def register(raw: Mapping[str, Any], *, initial_token: str | None) -> Registered
     if initial_token is not None and once.find(_PURPOSE, initial_token) is None:
         raise _no_initial_token()
     chosen = metadata.validate(taken(raw))
+    sectors.check_self_registered(chosen)
+    sectors.check(chosen, {})
     if initial_token is not None and once.spend(_PURPOSE, initial_token) is None:
         raise _no_initial_token()
     raw_token = crypto.new_secret()
-    client, raw_secret = clients.create(chosen, registration_digest=crypto.digest(raw_token))
+    client, raw_secret = clients.add(chosen, registration_digest=crypto.digest(raw_token))
     return Registered(client, raw_secret, raw_token)
 
 
@@ -125,13 +127,23 @@ def put(client: Client, raw: Mapping[str, Any]) -> Registered:
     secret = raw.get("client_secret")
     if secret is not None and not clients.has_the_secret(client, secret):
         raise InvalidClientMetadata("client_secret: is the server's to choose; send the present one or leave it out")
-    kept = {name: value for name, value in client.details.items() if name in _OPERATORS_ALONE}
-    details = metadata.validate({**taken(raw, held=client.scopes), **kept})
+    sectors.check(_replacement(client, raw), client.details)
+    present = clients.find_now(client.client_id)
+    if present is None or present.is_disabled:
+        raise _no_registration_token()
+    details = _replacement(present, raw)  # an operator may have decided otherwise while others were asked
     try:
-        changed = clients.replace(client, details)
+        changed = clients.replace(present, details)
     except LookupError:  # deleted at this very moment
         raise _no_registration_token() from None
     return Registered(changed, clients.follow_method(changed, former=client.auth_method))
+
+
+def _replacement(client: Client, raw: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in client.details.items() if name in _OPERATORS_ALONE}
+    details = metadata.validate({**taken(raw, held=client.scopes), **kept})
+    sectors.check_self_registered(details)
+    return details
 
 
 def information(client: Client, raw_secret: str | None) -> dict[str, Any]:

@@ -23,7 +23,8 @@ class SealedKey(Base):
 
 _TABLE: Any = SealedKey.__table__
 PASSWORD_PREHASH = "password-prehash"  # noqa: S105 - a key's name
-NAMES = (PASSWORD_PREHASH,)
+PAIRWISE = "pairwise-subjects"
+NAMES = (PASSWORD_PREHASH, PAIRWISE)
 
 
 def ensure() -> None:

@@ -14,6 +14,9 @@ from auth_server.keys.jose import BadToken, JwkKey, Key
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 """What others may sign with: FAPI 2.0's, and RS256, which most have."""
+_AGREEMENT = ("ECDH-ES", "ECDH-ES+A128KW", "ECDH-ES+A256KW")
+ENCRYPTION_ALGORITHMS = ("RSA-OAEP-256", *_AGREEMENT)
+"""What keys of others may be encrypted to with; no name is in both lists."""
 MOST_KEYS = 20
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _RSA_BITS = range(2048, 8192 + 1)
@@ -21,6 +24,8 @@ _LONGEST_EXPONENT = 12
 _LONGEST_KID = 255
 _KEY_TYPES = ("RSA", "EC", "OKP")
 _FOR_CURVE = {"P-256": ("ES256",), "Ed25519": ("EdDSA",)}
+_AGREEMENT_CURVES = ("P-256", "P-384", "P-521", "X25519")
+_ENCRYPTING = frozenset({"encrypt", "wrapKey", "deriveKey", "deriveBits"})
 
 
 class BadKey(Exception):
@@ -28,7 +33,7 @@ class BadKey(Exception):
 
 
 def keys(jwk: Any) -> tuple[Key, ...]:
-    """Return the key once for each algorithm that it may verify: none, when it is for something else.
+    """Return the key once for each algorithm that it may verify, or encrypt with where its `use` is `enc`.
 
     Raises `BadKey`: no key, a private or shared one, or a weak one.
     """
@@ -68,6 +73,8 @@ def of_set(document: Any, *, strict: bool = False) -> tuple[Key, ...]:
 
 
 def _algorithms(jwk: dict[str, Any]) -> tuple[str, ...]:
+    if jwk.get("use") == "enc":
+        return _encrypting(jwk)
     operations = jwk.get("key_ops", ["verify"])
     if jwk.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
         return ()
@@ -86,6 +93,17 @@ def _x5t(chain: Any, key: JwkKey) -> str:
     except (binascii.Error, *certificate.MALFORMED):
         return ""
     return found.thumbprint if found and found.public_key == jose.public_bytes(key) else ""
+
+
+def _encrypting(jwk: dict[str, Any]) -> tuple[str, ...]:
+    operations = jwk.get("key_ops", [])
+    if not isinstance(operations, list) or (operations and not any(name in operations for name in _ENCRYPTING)):
+        return ()
+    agrees = jwk.get("crv") in _AGREEMENT_CURVES
+    possible: tuple[str, ...] = _AGREEMENT if agrees else ()
+    if jwk["kty"] == "RSA":
+        possible = ("RSA-OAEP-256",)
+    return tuple(alg for alg in possible if jwk.get("alg", alg) == alg)
 
 
 def check_rsa(jwk: dict[str, Any]) -> None:

@@ -32,7 +32,8 @@ from auth_server.errors import (
     UnsupportedResponseType,
 )
 from auth_server.infra import clock
-from auth_server.oauth import described, parameters, request_object, response, waiting, way_back
+from auth_server.oauth import claims_request, described, parameters, request_object, response, waiting, way_back
+from auth_server.oauth.claims_request import Wish
 from auth_server.oauth.described import shown
 from auth_server.oauth.waiting import Params
 
@@ -60,11 +61,19 @@ class AuthorizationRequest:
     max_age: timedelta | None
     login_hint: str
     hinted_sub: str | None
+    claims: Wish
     created_at: datetime
     is_pushed: bool
     chosen_session: str | None = None
     consented_session: str | None = None
     consented_scopes: frozenset[str] = frozenset()
+    consented_claims: frozenset[str] = frozenset()
+
+    @property
+    def is_for(self) -> tuple[frozenset[str], ...]:
+        """What the person must be called to get an answer: one of the names, of each."""
+        hinted = () if self.hinted_sub is None else (frozenset({self.hinted_sub}),)
+        return (*self.claims.subs, *hinted)
 
     @property
     def url(self) -> str:
@@ -270,7 +279,8 @@ def _rest(
         prompts=prompts,
         max_age=parameters.max_age(client, _one(params, "max_age")),
         login_hint=(_one(params, "login_hint") or "")[:320],
-        hinted_sub=parameters.hinted_sub(_one(params, "id_token_hint")),
+        hinted_sub=parameters.hinted_sub(client, _one(params, "id_token_hint")),
+        claims=claims_request.parse(_one(params, "claims")),
         created_at=created_at,
         is_pushed=is_pushed,
         **_progress(row),
@@ -281,8 +291,9 @@ def _progress(row: Any) -> dict[str, Any]:
     """Return what the person has said so far; nothing of a request that is not stored."""
     if row is None:
         return {"id": None}
-    said = {"chosen_session": row.chosen_session, "consented_session": row.consented_session}
-    return {"id": row.id, "consented_scopes": frozenset(row.consented_scopes or ()), **said}
+    said: dict[str, Any] = {"chosen_session": row.chosen_session, "consented_session": row.consented_session}
+    said |= {name: frozenset(getattr(row, name) or ()) for name in ("consented_scopes", "consented_claims")}
+    return {"id": row.id, **said}
 
 
 def _check_form(params: Params) -> None:

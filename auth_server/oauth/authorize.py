@@ -22,10 +22,10 @@ from auth_server.errors import (
 )
 from auth_server.infra import clock
 from auth_server.infra.events import Event, record
-from auth_server.oauth import authorization_request, consent, response, step_up, waiting
+from auth_server.oauth import authorization_request, claims_request, consent, response, step_up, waiting
 from auth_server.oauth.authorization_request import PATH, AuthorizationRequest, Refused
 from auth_server.oauth.step_up import Missing
-from auth_server.tokens import store
+from auth_server.tokens import store, subjects
 from auth_server.web import browser, csrf, guards, limits, session
 
 
@@ -116,7 +116,7 @@ def next_step(found: AuthorizationRequest, here: Session | None) -> Step:
     if here is None or _must_sign_in_again(found, here):
         return Step.SIGN_IN
     fresh = here.shown_since >= found.created_at
-    if found.hinted_sub is not None and found.hinted_sub != here.user_id:
+    if _is_for_another(found, here):
         if fresh:  # the person insists on another account than the app expects
             raise _refused(found, _instead_of(Step.SIGN_IN))
         return Step.SIGN_IN
@@ -126,6 +126,12 @@ def next_step(found: AuthorizationRequest, here: Session | None) -> Step:
     is_covered = consent.covered(found, here, scopes)
     strength = _strength_step(found, here, consent.certain(found, here, scopes, is_covered=is_covered))
     return strength or (Step.ANSWER if is_covered else Step.CONSENT)
+
+
+def _is_for_another(found: AuthorizationRequest, here: Session) -> bool:
+    """Tell whether a hint, or `claims`, names somebody else (OpenID Connect Core §3.1.2.1)."""
+    name = subjects.told(found.client, here.user_id)
+    return any(name not in possible for possible in found.is_for)
 
 
 def _strength_step(found: AuthorizationRequest, here: Session, scopes: tuple[str, ...]) -> Step | None:
@@ -173,7 +179,8 @@ def _answer_consent(found: AuthorizationRequest) -> Response:
 
 
 def _grant(found: AuthorizationRequest, here: Session) -> Response:
-    scopes = consent.granted(found, here, _scopes(found, here))
+    possible = _scopes(found, here)
+    scopes, details = consent.granted(found, here, possible), consent.granted_claims(found, here, possible)
     demanded = step_up.demand(found, scopes)
     _close(found)
     code, family_id = store.new_code(
@@ -185,6 +192,7 @@ def _grant(found: AuthorizationRequest, here: Session) -> Response:
         code_challenge=found.code_challenge,
         nonce=found.nonce,
         dpop_jkt=found.dpop_jkt,
+        asked=claims_request.kept(found.claims, scopes, details),
     )
     record(
         Event.CODE_ISSUED,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,7 +16,7 @@ from auth_server.clients import document_address, identity
 from auth_server.clients.client import Client
 from auth_server.errors import AccessDenied, PageError
 from auth_server.infra.events import Event, record
-from auth_server.oauth import waiting
+from auth_server.oauth import claims_request, details, waiting
 from auth_server.oauth.authorization_request import AuthorizationRequest, Refused
 from auth_server.values import is_loopback
 from auth_server.web import guards
@@ -37,6 +37,8 @@ class Permission:
     new: bool
     optional: bool
     checked: bool = True
+    field: str = "scope"
+    """The form field of its checkbox."""
 
 
 def covered(found: AuthorizationRequest, session: Session, scopes: tuple[str, ...]) -> bool:
@@ -52,7 +54,9 @@ def covered(found: AuthorizationRequest, session: Session, scopes: tuple[str, ..
     if not found.redirect_uri.startswith(("https://", "http://")):
         return False  # any app on the device may claim a private scheme: never silently (RFC 8252 §8.6)
     given = consents.find(session.user_id, found.client.client_id)
-    return given is not None and set(scopes) - found.client.optional_scopes <= given.scopes
+    if given is None or not set(scopes) - found.client.optional_scopes <= given.scopes:
+        return False
+    return set(details.certain(found.client, _asked_by_name(found, scopes))) <= details.known(given)
 
 
 def granted(found: AuthorizationRequest, session: Session, scopes: tuple[str, ...]) -> tuple[str, ...]:
@@ -63,6 +67,17 @@ def granted(found: AuthorizationRequest, session: Session, scopes: tuple[str, ..
         return scopes
     given = consents.find(session.user_id, found.client.client_id)
     return tuple(scope for scope in scopes if given and scope in given.scopes)
+
+
+def granted_claims(found: AuthorizationRequest, session: Session, scopes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the claims that may be given besides those of the scopes, as `granted` does; the scopes are the asked."""
+    names = _asked_by_name(found, scopes)
+    if found.consented_session == session.id:
+        return tuple(name for name in names if name in found.consented_claims)
+    if found.client.first_party or not names:
+        return names
+    held = details.known(consents.find(session.user_id, found.client.client_id))
+    return tuple(name for name in names if name in held)
 
 
 def certain(
@@ -136,14 +151,19 @@ def answer(found: AuthorizationRequest, session: Session, scopes: tuple[str, ...
         return None  # it is asked again, with what has changed
     lines = _lines(found, session, scopes)
     allowed, unticked = ticked(found.client, session.user_id, scopes, lines)
-    remember(session.user_id, found.client, allowed, unticked)
-    waiting.note_consent(found.id, session.id, allowed)
+    chosen = set(request.form.getlist(details.FIELD))
+    refused = {line.scope for line in lines if line.field == details.FIELD and line.optional} - chosen
+    names = _asked_by_name(found, scopes)
+    claims = details.allowed(found.client, session.user_id, names, chosen=chosen, unticked=refused)
+    taken_back = set(names) - set(claims)
+    remember(session.user_id, found.client, allowed, unticked | refused, claims=claims, claims_taken_back=taken_back)
+    waiting.note_consent(found.id, session.id, allowed, claims)
     return None
 
 
-def remember(user_id: str, client: Client, allowed: list[str], unticked: set[str]) -> None:
-    """Remember what the person allows the app, and who that was."""
-    consents.grant(user_id, client.client_id, allowed, taken_back=unticked, identity=identity.of(client))
+def remember(user_id: str, client: Client, allowed: list[str], unticked: set[str], **claims: Iterable[str]) -> None:
+    """Remember what the person allows the app, and who that was; `claims` as `consents.grant` takes them."""
+    consents.grant(user_id, client.client_id, allowed, taken_back=unticked, identity=identity.of(client), **claims)
 
 
 def ticked(
@@ -151,7 +171,7 @@ def ticked(
 ) -> tuple[list[str], set[str]]:
     """Return what the form that was sent allows, and the shown scopes that the person took back."""
     chosen = set(request.form.getlist("scope"))
-    unticked = {line.scope for line in lines if line.optional} - chosen
+    unticked = {line.scope for line in lines if line.optional and line.field == "scope"} - chosen
     kept = chosen | (_held(client, user_id) - unticked)
     return [scope for scope in scopes if scope not in client.optional_scopes or scope in kept], unticked
 
@@ -178,16 +198,29 @@ def title_of(scope: str) -> str:
     return titles.get(scope) or (api.scopes[scope] if api else scope)
 
 
-def permissions(client: Client, user_id: str, scopes: tuple[str, ...], *, everything: bool) -> list[Permission]:
-    """Return the page's lines: only what is new, unless there is nothing new or everything is to be asked."""
+def permissions(
+    client: Client, user_id: str, scopes: tuple[str, ...], *, everything: bool, claims: tuple[str, ...] = ()
+) -> list[Permission]:
+    """Return the page's lines: only what is new, unless there is nothing new or everything is to be asked.
+
+    `claims` are those that are asked for by name.
+    """
     held = _held(client, user_id)
     asked = [_permission(scope, client, new=bool(held) and scope not in held) for scope in scopes if scope != "openid"]
+    asked += _claim_lines(client, user_id, claims)
     fresh = [permission for permission in asked if permission.new]
     return fresh if fresh and not everything and not client.is_self_registered else asked
 
 
 def _lines(found: AuthorizationRequest, session: Session, scopes: tuple[str, ...]) -> list[Permission]:
-    return permissions(found.client, session.user_id, scopes, everything="consent" in found.prompts)
+    everything = "consent" in found.prompts
+    names = _asked_by_name(found, scopes)
+    return permissions(found.client, session.user_id, scopes, everything=everything, claims=names)
+
+
+def _asked_by_name(found: AuthorizationRequest, scopes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the claims that are asked for besides those of the scopes."""
+    return claims_request.beyond(found.claims, found.client, scopes)
 
 
 def _held(client: Client, user_id: str) -> frozenset[str]:
@@ -218,6 +251,29 @@ def _permission(scope: str, client: Client, *, new: bool) -> Permission:
         new=new,
         optional=scope in client.optional_scopes,
     )
+
+
+def _claim_lines(client: Client, user_id: str, names: tuple[str, ...]) -> list[Permission]:
+    given = consents.find(user_id, client.client_id)
+    held = details.known(given)
+    return [
+        Permission(
+            scope=scope,
+            title=titles_of_claims(of_scope)[0],
+            description=details.parts_of_profile(of_scope),
+            sensitive=False,
+            new=given is not None and not held.issuperset(of_scope),
+            optional=scope in client.optional_scopes,
+            field=details.FIELD,
+        )
+        for scope, of_scope in details.by_scope(names).items()
+    ]
+
+
+def titles_of_claims(names: Iterable[str]) -> list[str]:
+    """Return what single claims mean, in words for people: a line for each scope that has them."""
+    scopes = details.by_scope(names)
+    return [_("See some of your profile") if scope == "profile" else title_of(scope) for scope in scopes]
 
 
 def _destination(redirect_uri: str) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from auth_server.access import apis
 from auth_server.accounts import sign_in
 from auth_server.clients import fapi, metadata
 from auth_server.infra import language
-from auth_server.keys import dpop, foreign, jose, keyring
+from auth_server.keys import dpop, foreign, jose, jwe, keyring
 from auth_server.oauth import (
     authorization_request,
     described,
@@ -85,11 +85,14 @@ def provider_metadata(server: Server) -> dict[str, Any]:
         "scopes_supported": list(apis.known_scopes()),
         "claims_supported": list(claims.SUPPORTED),
         "claim_types_supported": ["normal"],
-        "subject_types_supported": ["public"],
+        "subject_types_supported": list(metadata.SUBJECT_TYPES),
         **_client_authentication("token", metadata.AUTH_METHODS),
         **_client_authentication("revocation", RevocationEndpoint.CLIENT_AUTH_METHODS),
         **_client_authentication("introspection", IntrospectionEndpoint.CLIENT_AUTH_METHODS),
         "id_token_signing_alg_values_supported": list(jose.ALGORITHMS),
+        "userinfo_signing_alg_values_supported": list(jose.ALGORITHMS),
+        **_encryption("id_token"),
+        **_encryption("userinfo"),
         "authorization_signing_alg_values_supported": list(jose.ALGORITHMS),
         "code_challenge_methods_supported": ["S256"],
         "dpop_signing_alg_values_supported": list(dpop.ALGORITHMS),
@@ -97,7 +100,7 @@ def provider_metadata(server: Server) -> dict[str, Any]:
         "acr_values_supported": list(sign_in.ACR_VALUES),
         "prompt_values_supported": ["none", "login", "consent", "select_account"],
         "ui_locales_supported": list(language.available()),
-        "claims_parameter_supported": False,
+        "claims_parameter_supported": True,
         "request_parameter_supported": True,
         "request_object_signing_alg_values_supported": list(foreign.ALGORITHMS),
         "require_signed_request_object": False,
@@ -123,6 +126,13 @@ def _client_authentication(endpoint: str, possible: Sequence[str]) -> dict[str, 
     return {
         f"{endpoint}_endpoint_auth_methods_supported": methods,
         f"{endpoint}_endpoint_auth_signing_alg_values_supported": algorithms,
+    }
+
+
+def _encryption(kind: str) -> dict[str, list[str]]:
+    return {
+        f"{kind}_encryption_alg_values_supported": list(foreign.ENCRYPTION_ALGORITHMS),
+        f"{kind}_encryption_enc_values_supported": list(jwe.CONTENT_ALGORITHMS),
     }
 
 

@@ -76,7 +76,7 @@ def _of_refresh_token(caller: Client, presented: str) -> dict[str, Any]:
     return {
         "active": True,
         "iss": config.current().issuer,
-        "sub": found.person.id,
+        "sub": found.family.sub,
         "client_id": caller.client_id,
         "scope": " ".join(found.family.scopes),
         "exp": claims.seconds(expires_at),

@@ -23,7 +23,7 @@ from auth_server.infra import clock, crypto
 from auth_server.oauth import hints
 from auth_server.oauth.response import with_query
 from auth_server.oauth.server import LONGEST_VALUE
-from auth_server.tokens import families
+from auth_server.tokens import families, subjects
 from auth_server.web import csrf, headers, session
 
 PATH = "/oauth/logout"
@@ -69,7 +69,7 @@ def end_session() -> Response:
     here = session.current()
     if here is None and not found.sub:
         return _nobody_here(found)
-    if here is None or found.sub == here.user_id:
+    if here is None or _names(found, here):
         return finish(found, "rp_sign_out")
     user, app = users.find(here.user_id), found.client
     return Response(
@@ -80,6 +80,12 @@ def end_session() -> Response:
             fields=[(FIELD, found.sealed())],
         )
     )
+
+
+def _names(found: LogoutRequest, here: Session) -> bool:
+    """Tell whether a good hint names whoever is signed in here."""
+    client = found.client
+    return client is not None and found.sub == subjects.told(client, here.user_id)
 
 
 def finish(found: LogoutRequest, cause: str) -> Response:
@@ -162,10 +168,14 @@ def _with_state(found: LogoutRequest) -> str:
 
 def _frames(ended: Session) -> list[str]:
     """Return the addresses that the page loads for the apps of this session (Front-Channel Logout §3)."""
-    about = {"iss": config.current().issuer, "sid": ended.id}
-    apps = (clients.find(client_id) for _session, client_id, _user in families.apps_of_sessions([ended.id]))
-    uris = [app.details.get("frontchannel_logout_uri", "") for app in apps if app and not app.is_disabled]
-    return [with_query(uri, about) for uri in uris if uri]
+    frames = []
+    for _session, client_id, _user, subject in families.apps_of_sessions([ended.id]):
+        app = clients.find(client_id)
+        uri = app.details.get("frontchannel_logout_uri", "") if app and not app.is_disabled else ""
+        if uri:
+            about = {"iss": config.current().issuer, "sid": subjects.sid(ended.id, subject)}
+            frames.append(with_query(uri, about))
+    return frames
 
 
 def _origin(uri: str) -> str:

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from auth_server.access import apis, policy
 from auth_server.access.apis import Api
+from auth_server.clients import client as clients
 from auth_server.clients.client import Client
 from auth_server.errors import InvalidRequest, InvalidTarget
 from auth_server.oauth import hints
@@ -69,11 +70,17 @@ def max_age(client: Client, text: str | None) -> timedelta | None:
     return timedelta(seconds=int(text))
 
 
-def hinted_sub(hint: str | None) -> str | None:
-    """Return whom an ID token of ours names; its expiry does not matter (OpenID Connect Core §3.1.2.2)."""
+def hinted_sub(client: Client, hint: str | None) -> str | None:
+    """Return whom an ID token of ours names; its expiry does not matter (OpenID Connect Core §3.1.2.2).
+
+    It must come from the client's own sector: otherwise two apps could find out that they mean the same person.
+    """
     if hint is None:
         return None
     claims = hints.read(hint)
     if claims is None:
         raise InvalidRequest("id_token_hint is not an ID token of this server")
+    issued_to = clients.find(str(claims.get("aud", "")))
+    if (issued_to.sector if issued_to else "") != client.sector:
+        raise InvalidRequest("id_token_hint is of an app to which the person has another name")
     return str(claims["sub"])

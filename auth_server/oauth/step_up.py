@@ -46,16 +46,29 @@ class Demand:
 
 def demand(found: AuthorizationRequest, scopes: Iterable[str]) -> Demand:
     """Return the demand of a request that is to be given these scopes."""
-    return demand_of(found.client, scopes, found.resources, found.params.get("acr_values", [""])[0].split())
+    wished = found.params.get("acr_values", [""])[0].split() or found.claims.acr
+    return demand_of(found.client, scopes, found.resources, wished, found.claims.demanded_acr)
 
 
 def demand_of(
-    client: Client, scopes: Iterable[str], resources: Iterable[Api], acr_values: Sequence[str] = ()
+    client: Client,
+    scopes: Iterable[str],
+    resources: Iterable[Api],
+    acr_values: Sequence[str] = (),
+    demanded: Sequence[str] = (),
 ) -> Demand:
-    """Return the demand of a client for these scopes and APIs, with its own wishes when it sent none."""
-    listed = acr_values or client.default_acr_values
-    wished = next((acr for acr in access_token.ACR_VALUES if acr in listed), None)
-    return Demand(wished, assurance.least(client, scopes, resources))
+    """Return the demand of a client for these scopes and APIs, with its own wishes when it sent none.
+
+    `demanded` are strengths of which the app takes one, and nothing else (`claims`, OpenID Connect Core §5.5.1.1).
+    """
+    least = assurance.least(client, scopes, resources)
+    return Demand(
+        _weakest(acr_values or client.default_acr_values), access_token.strongest([least, _weakest(demanded)])
+    )
+
+
+def _weakest(listed: Sequence[str]) -> str | None:
+    return next((acr for acr in access_token.ACR_VALUES if acr in listed), None)
 
 
 def missing(demanded: Demand, here: Session) -> Missing:

@@ -41,10 +41,11 @@ class AuthorizationRequestRow(Base):
     chosen_session: Mapped[str | None] = mapped_column(String(36))
     consented_session: Mapped[str | None] = mapped_column(String(36))
     consented_scopes: Mapped[list[str] | None] = mapped_column(JSON)
+    consented_claims: Mapped[list[str] | None] = mapped_column(JSON)
 
 
 _TABLE: Any = AuthorizationRequestRow.__table__
-_LATER = ("browser_digest", "closed_at", "chosen_session", "consented_session", "consented_scopes")
+_LATER = ("browser_digest", "closed_at", "chosen_session", "consented_session", "consented_scopes", "consented_claims")
 _PUSH = Prepared(_TABLE.insert().values(dict.fromkeys(_LATER, null())))
 
 
@@ -103,9 +104,9 @@ def note_choice(flow: str | None, session_id: str) -> None:
     database.execute(update(_TABLE).where(_TABLE.c.id == flow).values(chosen_session=session_id))
 
 
-def note_consent(flow: str | None, session_id: str, scopes: list[str]) -> None:
-    """The person allowed these scopes in this session."""
-    values = {"consented_session": session_id, "consented_scopes": scopes}
+def note_consent(flow: str | None, session_id: str, scopes: list[str], claims: list[str]) -> None:
+    """The person allowed these scopes, and these single claims, in this session."""
+    values = {"consented_session": session_id, "consented_scopes": scopes, "consented_claims": claims}
     database.execute(update(_TABLE).where(_TABLE.c.id == flow).values(values))
 
 

@@ -17,6 +17,7 @@ from auth_server.clients.client import Client
 from auth_server.errors import PageError
 from auth_server.oauth import consent
 from auth_server.tokens import ending, exchanges, families
+from auth_server.tokens.claims import OF_SCOPE
 from auth_server.tokens.exchanges import Passed
 from auth_server.tokens.families import Family
 from auth_server.web import guards, words
@@ -128,6 +129,8 @@ def _app(
         return None
     own = [(family, used) for family, used in held if family.client_id == client_id]
     scopes = set(given.scopes if given else ()) | {scope for family, _used in own for scope in family.scopes}
+    claims = set(given.claims if given else ()) | {name for family, _used in own for name in family.consented_claims}
+    claims -= {name for scope in scopes for name in OF_SCOPE.get(scope, ())}
     uses = [used for _family, used in own]
     granted = given.granted_at if given else min(family.created_at for family, _used in own)
     return {
@@ -136,7 +139,7 @@ def _app(
         "initials": consent.initials(client.name),
         "unverified": client.is_self_registered,
         "host": _host(client),
-        "permissions": [consent.title_of(scope) for scope in sorted(scopes)],
+        "permissions": [*map(consent.title_of, sorted(scopes)), *consent.titles_of_claims(sorted(claims))],
         "granted": granted,
         "last_used": max(uses) if uses else None,
         "passed_on": _passed_on({family.id for family, _used in own}, passed),

@@ -61,7 +61,7 @@ def _form(user: users.User, values: Mapping[str, str], errors: dict[str, str], s
         values=values,
         errors={name: errors[name] for name in values if name in errors},
         saved="saved" in request.args,
-        receivers={scope: [app.name for app in apps if scope in app.scopes] for scope in _SCOPES},
+        receivers={scope: [app.name for app in apps if app.receives(scope)] for scope in _SCOPES},
         zones=_zones(values["zoneinfo"]),
         offered_languages=_languages(values["locale"]),
         may_delete=config.current().self_delete == "on",

@@ -13,11 +13,13 @@ from urllib.parse import urlencode
 
 from auth_server import config
 from auth_server.clients import client as clients
+from auth_server.clients import encryption
 from auth_server.clients.client import Client
+from auth_server.errors import NoEncryptionKey
 from auth_server.infra import clock, outbound, outbox
 from auth_server.infra.events import Event, record
 from auth_server.keys import jose, keyring
-from auth_server.tokens import claims, families
+from auth_server.tokens import claims, families, subjects
 
 KIND = "backchannel_logout"
 """Kind of outbox rows."""
@@ -29,18 +31,25 @@ _FORM = "application/x-www-form-urlencoded"
 
 def tell(session_ids: Sequence[str]) -> None:
     """Have every app told that a person used in these sessions, and that wants to know."""
-    for session_id, client_id, user_id in families.apps_of_sessions(session_ids):
+    for session_id, client_id, user_id, subject in families.apps_of_sessions(session_ids):
         if _listener(client_id):
             payload = {"client_id": client_id, "sub": user_id, "sid": session_id, "jti": str(uuid.uuid4())}
-            outbox.add(KIND, payload, about=client_id)
+            outbox.add(KIND, payload | {"subject": subject}, about=client_id)
 
 
 def deliver(payload: dict[str, Any]) -> None:
-    """Post a logout token (§2.5); raise `outbox.Undeliverable` unless the app says that it is done (§2.8)."""
+    """Post a logout token (§2.5), encrypted where ID tokens are (§2.6).
+
+    Raises `outbox.Undeliverable` unless the app says that it is done (§2.8).
+    """
     client = _listener(payload["client_id"])
     if client is None:  # it has gone meanwhile, was switched off, or does not want to know any more
         return
-    body = urlencode({"logout_token": _logout_token(client, payload)}).encode()
+    try:
+        token = encryption.for_client(client, encryption.ID_TOKEN, _logout_token(client, payload))
+    except NoEncryptionKey as cause:
+        raise outbox.Undeliverable(f"nothing to encrypt to: {cause.detail}") from None
+    body = urlencode({"logout_token": token}).encode()
     try:
         status = outbound.post(client.backchannel_logout_uri, body, _FORM, most_bytes=0).status
     except outbound.Unreachable as cause:
@@ -59,14 +68,15 @@ def _listener(client_id: str) -> Client | None:
 def _logout_token(client: Client, payload: dict[str, Any]) -> str:
     """§2.4; never with a `nonce`, so that nobody takes it for an ID token. The same `jti` at each try."""
     issued = claims.seconds(clock.now())
+    subject = payload.get("subject")
     body = {
         "iss": config.current().issuer,
-        "sub": payload["sub"],
+        "sub": subject or payload["sub"],
         "aud": client.client_id,
         "iat": issued,
         "exp": issued + int(_LIFE.total_seconds()),
         "jti": payload["jti"],
         "events": {EVENT: {}},
-        "sid": payload["sid"],
+        "sid": subjects.sid(payload["sid"], subject),
     }
     return jose.sign(body, keyring.signer(client.id_token_alg), typ=TYP)

@@ -15,10 +15,15 @@ from auth_server.clients import client as clients
 from auth_server.infra import clock
 from auth_server.keys import access_token, jose, keyring
 from auth_server.prepared import Prepared
-from auth_server.tokens import delegation, opaque, revocations
+from auth_server.tokens import delegation, families, opaque, revocations
 
-_OF_JWT = Prepared(select(revocations.COVERING, *users.PERSON_COLUMNS).where(users.TABLE.c.id == bindparam("sub")))
-"""Whether anything refuses it, and the person."""
+_FAMILY = families.TABLE
+_OF_JWT = Prepared(
+    select(revocations.COVERING, _FAMILY.c.claims, *users.PERSON_COLUMNS)
+    .join(users.TABLE, users.TABLE.c.id == _FAMILY.c.user_id)
+    .where(_FAMILY.c.id == bindparam("family"))
+)
+"""Whether anything refuses it, the claims that its app asked for, and the person: not by `sub`, which is the app's."""
 _CLAIM = opaque.TABLE.c.claims
 _ISSUED = cast(_CLAIM["iat"].as_string(), BigInteger) * literal(1_000_000, BigInteger)
 """`iat` in the microseconds of a `Moment`; PostgreSQL's plain integer would be too small."""
@@ -31,20 +36,26 @@ _OF_OPAQUE = Prepared(
             _CLAIM["client_id"].as_string(),
             _ISSUED,
         ),
+        _FAMILY.c.claims,
         *users.PERSON_COLUMNS,
     )
-    .select_from(opaque.TABLE.outerjoin(users.TABLE, users.TABLE.c.id == _CLAIM["sub"].as_string()))
+    .select_from(
+        opaque.TABLE.outerjoin(_FAMILY, _FAMILY.c.id == _CLAIM["fam"].as_string()).outerjoin(
+            users.TABLE, users.TABLE.c.id == _FAMILY.c.user_id
+        )
+    )
     .where(*opaque.IS_PRESENTED)
 )
-"""The claims, and the same two."""
+"""The claims, and the same three."""
 
 
 @dataclass(frozen=True)
 class Live:
-    """A live access token: its claims, and the person it acts for (None: a service)."""
+    """A live access token: its claims, the person it acts for (None: a service), and which claims its app asked for."""
 
     claims: dict[str, Any]
     person: Person | None
+    asked: Mapping[str, Any] | None = None
 
 
 def live(presented: str, audiences: Iterable[str] | None = None) -> Live | None:
@@ -58,7 +69,7 @@ def _live_jwt(presented: str, audiences: Iterable[str] | None) -> Live | None:
         return None
     if "fam" not in claims:
         return None if revocations.covers(claims) else Live(claims, None)
-    row = database.first(_OF_JWT, {**revocations.named_in(claims), "sub": claims["sub"]})
+    row = database.first(_OF_JWT, revocations.named_in(claims))
     return None if row is None else _unless_ended(claims, *row)
 
 
@@ -83,7 +94,7 @@ def _sources_live(claims: Mapping[str, Any]) -> bool:
     return all(_client_may_act(link) and not revocations.covers(link) for link in delegation.links(claims))
 
 
-def _unless_ended(claims: dict[str, Any], is_revoked: bool, *row: Any) -> Live | None:
+def _unless_ended(claims: dict[str, Any], is_revoked: bool, asked: Any, *row: Any) -> Live | None:
     """Return the token unless it is revoked, or its person is gone or disabled; a service's has none."""
     if is_revoked or not _sources_live(claims):
         return None
@@ -92,7 +103,7 @@ def _unless_ended(claims: dict[str, Any], is_revoked: bool, *row: Any) -> Live |
     if row[0] is None:  # the person was deleted
         return None
     person = users.person(row)
-    return None if person.is_disabled else Live(claims, person)
+    return None if person.is_disabled else Live(claims, person, asked)
 
 
 def _jwt_claims(presented: str, audiences: Iterable[str] | None) -> dict[str, Any] | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from auth_server.access import groups, roles
 from auth_server.accounts.users import Person
 from auth_server.infra import clock
+from auth_server.keys import access_token
 
 OF_SCOPE = {
     "profile": (
@@ -23,6 +24,10 @@ OF_SCOPE = {
     "groups": ("groups",),
     "roles": ("roles",),
 }
+SCOPE_OF = {name: scope for scope, names in OF_SCOPE.items() for name in names}
+"""The scope that releases a claim: who may not have the scope cannot ask for the claim by itself either."""
+ID_TOKEN, USERINFO = "id_token", "userinfo"
+"""Where an app may ask for single claims (OpenID Connect Core §5.5)."""
 SUPPORTED = ("sub", *(claim for claims in OF_SCOPE.values() for claim in claims))
 _STANDARD = frozenset(SUPPORTED)
 _HASH_OF = {"RS256": hashlib.sha256, "ES256": hashlib.sha256, "EdDSA": hashlib.sha512}
@@ -52,9 +57,34 @@ def memberships(user_id: str, scopes: Iterable[str]) -> dict[str, Any]:
     return found
 
 
-def at_hash(access_token: str, alg: str) -> str:
+def asked_for(
+    person: Person, place: str, asked: Mapping[str, Any] | None, scopes: Iterable[str], possible: Iterable[str]
+) -> dict[str, Any]:
+    """Return what the app has asked for by name in one place, and may have: with a granted scope, or by consent.
+
+    `asked` is a family's; `possible` are the scopes that the client may be given now.
+    """
+    if not asked:
+        return {}
+    granted, allowed, consented = set(scopes), set(possible), set(asked["consented"])
+    names = [
+        name for name in asked[place] if SCOPE_OF[name] in allowed and (SCOPE_OF[name] in granted or name in consented)
+    ]
+    held = of_person(person, {SCOPE_OF[name] for name in names})
+    return {name: held[name] for name in names if name in held}
+
+
+def acr_told(reached: str, asked: Mapping[str, Any] | None) -> str:
+    """Return the `acr` of an ID token: one that the app has demanded, where the sign-in reaches it (§5.5.1.1)."""
+    demanded = asked["acr"] if asked else []
+    if not demanded or reached in demanded:
+        return reached
+    return access_token.strongest(acr for acr in demanded if access_token.reaches(reached, acr)) or reached
+
+
+def at_hash(raw_token: str, alg: str) -> str:
     """Return the left half of the token's hash (OpenID Connect Core §3.1.3.6); EdDSA uses SHA-512 as Ed25519 does."""
-    whole = _HASH_OF[alg](access_token.encode()).digest()
+    whole = _HASH_OF[alg](raw_token.encode()).digest()
     return base64.urlsafe_b64encode(whole[: len(whole) // 2]).rstrip(b"=").decode()
 
 

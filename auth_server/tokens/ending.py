@@ -172,7 +172,7 @@ def end_client_tokens(client_id: str, cause: str) -> int:
     revocations.add(revocations.CLIENT, [client_id])
     status_index.recall_service(client_id)
     for family in exchanges.live_families(client_id):
-        _recall_in_status_lists(family.id, family.status_index)
+        _recall_in_status_lists(family, family.status_index)
     return len(ended)
 
 
@@ -220,32 +220,35 @@ def revoke_access_token(claims: dict[str, Any]) -> None:
     when a service gives back what it had exchanged: it does not hold them.
     """
     revocations.add(revocations.JTI, [claims["jti"]])
-    if "fam" in claims and not delegation.links(claims):
-        _recall_in_status_lists(claims["fam"], _place_of(claims))
-    record(Event.TOKEN_REVOKED, subject=claims["sub"], client=claims["client_id"], jti=claims["jti"])
+    family = families.find(claims["fam"]) if "fam" in claims else None
+    place = _place_of(claims, family)
+    if family and not delegation.links(claims):
+        _recall_in_status_lists(family, place)
+    record(
+        Event.TOKEN_REVOKED,
+        subject=family.user_id if family else claims["sub"],
+        client=claims["client_id"],
+        jti=claims["jti"],
+    )
 
 
-def _place_of(claims: dict[str, Any]) -> int | None:
+def _place_of(claims: dict[str, Any], family: Family | None) -> int | None:
     """Return the place that a token carries, or, for an opaque one, that what was exchanged for it carries."""
     place = status_index.position_in(claims)
-    if place is None and exchanges.has_any(claims["fam"]):
-        family = families.find(claims["fam"])
-        place = family.status_index if family else None
-    return place
+    return family.status_index if place is None and family and exchanges.has_any(family.id) else place
 
 
-def _recall_in_status_lists(family_id: str, place: int | None) -> None:
-    if place is not None and _move_in_status_lists(family_id, place):
+def _recall_in_status_lists(family: Family, place: int | None) -> None:
+    if place is not None and _move_in_status_lists(family, place):
         status_index.recall([place])
 
 
-def _move_in_status_lists(family_id: str, former: int) -> bool:
+def _move_in_status_lists(family: Family, former: int) -> bool:
     """Let the tokens that a live family gets from now on carry another place than this one; False when they do."""
-    family = families.find(family_id)
-    if family is None or family.is_ended or family.status_index != former:
+    if family.is_ended or family.status_index != former:
         return False
     place = status_index.take(family.expires_at + families.KEPT_AFTER_THE_END)
-    still = (_FAMILY.c.id == family_id, _FAMILY.c.status_index == former)
+    still = (_FAMILY.c.id == family.id, _FAMILY.c.status_index == former)
     return database.execute(update(_FAMILY).where(*still).values(status_index=place)).rowcount == 1
 
 

@@ -80,13 +80,16 @@ PARTS: Mapping[str, Part] = {
         ),
         withheld=("browser_digest",),
     ),
-    "allowed_apps": Part("consent", "user_id", shown=("client_id", "scopes", "granted_at"), withheld=("identity",)),
+    "allowed_apps": Part(
+        "consent", "user_id", shown=("client_id", "scopes", "claims", "granted_at"), withheld=("identity",)
+    ),
     "app_access": Part(
         "family",
         "user_id",
         shown=(
             *("id", "client_id", "session_id", "scope", "resources", "offline", "auth_time", "acr", "amr"),
             *("created_at", "expires_at", "ended_at", "ended_by", "client_class", "network", "country", "agent"),
+            *("subject", "claims"),
         ),
         withheld=("nonce", "status_index"),
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +14,7 @@ from auth_server import database
 from auth_server.accounts import sessions
 from auth_server.clients.client import Client
 from auth_server.infra import clock, origin
-from auth_server.tokens import models, status_index
+from auth_server.tokens import models, status_index, subjects
 
 KEPT_AFTER_THE_END = timedelta(hours=2)
 """Longer than any token lives."""
@@ -24,6 +24,8 @@ _MOST_SESSIONS = 500
 """So many are asked about in one statement."""
 
 _FAMILY: Any = models.Family.__table__
+TABLE = _FAMILY
+"""For those who read a family's columns beside others."""
 _CODE: Any = models.AuthorizationCode.__table__
 _REFRESH: Any = models.RefreshToken.__table__
 _DEVICE: Any = models.DeviceGrant.__table__
@@ -64,13 +66,36 @@ class Family:
     network: str
     country: str
     agent: str
+    subject: str | None
+    claims: Mapping[str, Any] | None
     status_index: int | None
+
+    @property
+    def sub(self) -> str:
+        """What the app calls the person."""
+        return self.subject or self.user_id
+
+    @property
+    def consented_claims(self) -> Sequence[str]:
+        """The single claims that the app may see, whatever its scopes."""
+        return self.claims["consented"] if self.claims else ()
+
+    @property
+    def sid(self) -> str:
+        """What the app calls the session."""
+        return subjects.sid(self.session_id, self.subject)
 
 
 def begin(
-    client: Client, session: sessions.Session, *, scopes: Sequence[str], resources: Sequence[str], nonce: str | None
+    client: Client,
+    session: sessions.Session,
+    *,
+    scopes: Sequence[str],
+    resources: Sequence[str],
+    nonce: str | None,
+    asked: Mapping[str, Any] | None = None,
 ) -> str:
-    """Begin a family; return its id."""
+    """Begin a family; return its id. `asked` are the claims that were asked for by name."""
     now = clock.now()
     expires_at = now + client.refresh_token_ttl
     family = {
@@ -88,6 +113,8 @@ def begin(
         "created_at": now,
         "expires_at": expires_at,
         "client_class": class_of(client),
+        "subject": subjects.pairwise(client, session.user_id),
+        "claims": asked,
         "status_index": status_index.take(expires_at + KEPT_AFTER_THE_END),
         **origin_values(),
     }
@@ -108,10 +135,10 @@ def find(family_id: str) -> Family | None:
     return None if row is None else of_row(row)
 
 
-def apps_of_sessions(session_ids: Sequence[str]) -> list[tuple[str, str, str]]:
-    """Return each app that got tokens in these sessions: session, client, person."""
-    columns = (_FAMILY.c.session_id, _FAMILY.c.client_id, _FAMILY.c.user_id)
-    found: list[tuple[str, str, str]] = []
+def apps_of_sessions(session_ids: Sequence[str]) -> list[tuple[str, str, str, str | None]]:
+    """Return each app that got tokens in these sessions: session, client, person, and the app's own `subject`."""
+    columns = (_FAMILY.c.session_id, _FAMILY.c.client_id, _FAMILY.c.user_id, _FAMILY.c.subject)
+    found: list[tuple[str, str, str, str | None]] = []
     for start in range(0, len(session_ids), _MOST_SESSIONS):
         some = session_ids[start : start + _MOST_SESSIONS]
         found += [tuple(row) for row in database.execute(select(*columns).where(columns[0].in_(some)).distinct())]

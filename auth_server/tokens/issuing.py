@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from auth_server import config
+from auth_server.access import policy
 from auth_server.access.policy import Target
 from auth_server.accounts.users import Person
-from auth_server.clients import fapi
+from auth_server.clients import encryption, fapi
 from auth_server.clients.client import Client
 from auth_server.errors import InvalidRequest
 from auth_server.infra import clock, crypto
@@ -68,9 +69,9 @@ def issue(authorization: Authorization) -> dict[str, Any]:
         opaque.add(access_token, body_claims, now + life)
     record(
         Event.TOKEN_ISSUED,
-        subject=body_claims["sub"],
+        subject=authorization.person.id if authorization.person else authorization.client.client_id,
         client=authorization.client.client_id,
-        session=body_claims.get("sid", ""),
+        session=authorization.family.session_id if authorization.family else "",
         family=body_claims.get("fam", ""),
         changes_nothing=is_jwt and authorization.family is None,
         grant_type=authorization.grant_type,
@@ -105,7 +106,7 @@ def _access_claims(authorization: Authorization, now: datetime, life: timedelta)
     issued = claims.seconds(now)
     found: dict[str, Any] = {
         "iss": config.current().issuer,
-        "sub": authorization.person.id if authorization.person else authorization.client.client_id,
+        "sub": authorization.family.sub if authorization.family else authorization.client.client_id,
         "aud": audience[0] if len(audience) == 1 else list(audience),
         "exp": issued + int(life.total_seconds()),
         "iat": issued,
@@ -115,7 +116,7 @@ def _access_claims(authorization: Authorization, now: datetime, life: timedelta)
     }
     family = authorization.family
     if family:
-        found |= {"sid": family.session_id, "fam": family.id, "auth_time": claims.seconds(family.auth_time)}
+        found |= {"sid": family.sid, "fam": family.id, "auth_time": claims.seconds(family.auth_time)}
         found |= {"acr": family.acr, "amr": list(family.amr)}
         found |= claims.memberships(family.user_id, authorization.scopes)
     if authorization.confirmation:
@@ -142,7 +143,10 @@ def _place(authorization: Authorization) -> int | None:
 
 
 def _id_token(authorization: Authorization, access_token: str, now: datetime) -> str:
-    """OpenID Connect Core §2; after a refresh with the original `auth_time` and without `nonce` (§12.2)."""
+    """OpenID Connect Core §2; after a refresh with the original `auth_time` and without `nonce` (§12.2).
+
+    Raises `NoEncryptionKey` where the client wants it encrypted.
+    """
     family, person, client = authorization.family, authorization.person, authorization.client
     assert family is not None
     assert person is not None
@@ -150,18 +154,20 @@ def _id_token(authorization: Authorization, access_token: str, now: datetime) ->
     issued = claims.seconds(now)
     body: dict[str, Any] = {
         "iss": config.current().issuer,
-        "sub": person.id,
+        "sub": family.sub,
         "aud": client.client_id,
         "exp": issued + int(config.current().access_token_ttl.total_seconds()),
         "iat": issued,
         "auth_time": claims.seconds(family.auth_time),
-        "acr": family.acr,
+        "acr": claims.acr_told(family.acr, family.claims),
         "amr": list(family.amr),
-        "sid": family.session_id,
+        "sid": family.sid,
         "at_hash": claims.at_hash(access_token, alg),
     }
     if authorization.nonce is not None:
         body["nonce"] = authorization.nonce
+    possible = policy.possible_scopes(client, for_person=True)
+    told = claims.asked_for(person, claims.ID_TOKEN, family.claims, authorization.scopes, possible)
     if client.id_token_claims == "scopes":  # noqa: S105 - a mode's name
-        body = claims.of_person(person, authorization.scopes) | body
-    return jose.sign(body, keyring.signer(alg))
+        told |= claims.of_person(person, authorization.scopes)
+    return encryption.for_client(client, encryption.ID_TOKEN, jose.sign(told | body, keyring.signer(alg)))

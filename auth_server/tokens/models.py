@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import JSON, Boolean, ForeignKey, Integer, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -34,6 +35,10 @@ class Family(Base):
     """Where the browser was that it was authorized in, coarsely; so are the two below."""
     country: Mapped[str] = mapped_column(String(2))
     agent: Mapped[str] = mapped_column(String(80))
+    subject: Mapped[str | None] = mapped_column(String(64))
+    """What the app calls the person where that is not their id; it stays, whatever becomes of the client's sector."""
+    claims: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """The claims asked for by name, for `id_token` and `userinfo`; those `consented` to alone; the `acr` demanded."""
     status_index: Mapped[int | None] = mapped_column(Integer)
     """Its place in the status lists; None: made before there were any, and over when that was noticed."""
 

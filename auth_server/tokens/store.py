@@ -5,7 +5,7 @@ Codes and refresh tokens are stored by digest. Whatever may happen once is one c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -114,9 +114,10 @@ def new_code(
     code_challenge: str | None,
     nonce: str | None,
     dpop_jkt: str | None = None,
+    asked: Mapping[str, Any] | None = None,
 ) -> tuple[str, str]:
     """Begin a family with a code; return the raw code and the family's id."""
-    family_id = families.begin(client, session, scopes=scopes, resources=resources, nonce=nonce)
+    family_id = families.begin(client, session, scopes=scopes, resources=resources, nonce=nonce, asked=asked)
     raw_code = crypto.new_secret()
     code = {"family_id": family_id, "redirect_uri": redirect_uri, "code_challenge": code_challenge}
     code |= {"dpop_jkt": dpop_jkt}

@@ -45,6 +45,11 @@ def as_json(body: object, status: int = 200, headers: Headers = ()) -> Answer:
     return Answer(status, _encode(body).encode(), _JSON + NO_STORE + headers)
 
 
+def as_jwt(token: str) -> Answer:
+    """Return a JWT as a whole answer (OpenID Connect Core §5.3.2)."""
+    return Answer(200, token.encode(), (("Content-Type", "application/jwt"), *NO_STORE))
+
+
 def of_status(status: int, headers: Headers = ()) -> Answer:
     """Return the refusal of a request that no endpoint has looked at."""
     description = _WORDS.get(status, "the request is malformed")

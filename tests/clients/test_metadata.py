@@ -25,7 +25,7 @@ def settings() -> None:
     config.use(Settings(secret_key="x"))
 
 
-URI_FIELDS = ("client_uri", "logo_uri", "tos_uri", "policy_uri")
+URI_FIELDS = ("client_uri", "logo_uri", "tos_uri", "policy_uri", "sector_identifier_uri")
 DANGEROUS = (
     *("javascript:alert(1)", "javascript://app.example.org/%0aalert(1)", "data:text/html,x", "vbscript:x", "file:///etc"),
     *("http://app.example.org/cb", "http://127.0.0.1.evil.test/cb", "http://10.0.0.1/cb", "ftp://app.example.org/"),
@@ -120,7 +120,10 @@ def test_an_interactive_client_needs_an_address() -> None:
         ("id_token_claims", ["all", 5], ["scopes", "minimal"]),
         ("optional_scopes", ['a"', 5, [5], {}], ["email profile", ["email"]]),
         ("profile", ["fapi", "", 5, ["fapi2"]], ["oauth21", "oidc"]),
-        ("subject_type", ["pairwise", ""], ["public"]),
+        ("subject_type", ["Pairwise", "", 5, ["public"]], ["public", "pairwise"]),
+        ("userinfo_signed_response_alg", ["none", "HS256", "", 5], ["RS256", "ES256", "EdDSA"]),
+        ("id_token_encrypted_response_alg", ["RSA1_5", "RSA-OAEP", "dir", 5, "ECDH-ES"], []),
+        ("userinfo_encrypted_response_enc", ["A128GCM", "", 5, "A256GCM"], []),
         ("contacts", ["ada@example.org", [5], ["x"] * 51], [["ada@example.org"]]),
         ("require_auth_time", ["yes", 1], [True]),
         ("software_id", [5, "x" * 501], ["abc"]),

@@ -163,7 +163,7 @@ def test_what_an_operator_decides_is_not_taken(registry: Flask) -> None:
         ({"jwks": {"keys": [{"kty": "EC", "d": "x"}]}}, "invalid_client_metadata", "jwks"),
         ({"jwks": []}, "invalid_client_metadata", "jwks"),
         ({"scope": ["openid"]}, "invalid_client_metadata", "scope"),
-        ({"subject_type": "pairwise"}, "invalid_client_metadata", "public"),
+        ({"subject_type": "ephemeral"}, "invalid_client_metadata", "public"),
         ({"default_max_age": True}, "invalid_client_metadata", "default_max_age"),
         ({"software_statement": "a.b.c"}, "unapproved_software_statement", "leave it out"),
     ],
