@@ -13,7 +13,7 @@ from auth_server.accounts import passwords, users
 from auth_server.cli.declaration import Declared
 from auth_server.cli.fields import Secret
 from auth_server.clients import client as clients
-from auth_server.clients import metadata, secrets
+from auth_server.clients import issuers, metadata, secrets
 from auth_server.clients.secrets import New
 
 
@@ -93,8 +93,20 @@ def _api(item: Declared) -> Change | None:
     return _changed(item, changed + _new_secret(present.client_id, _secret(item)))
 
 
+def _issuer(item: Declared) -> Change | None:
+    present = {found.issuer: found for found in issuers.listing()}.get(item.id)
+    held = present.details if present else {}
+    wanted = issuers.validate(item.values)
+    changed = _differing(wanted | dict.fromkeys(held.keys() - wanted.keys()), held)
+    if present and not changed:
+        return None
+    issuers.save(item.id, item.values, by_apply=True)
+    return _changed(item, changed) if present else Change("create", "issuer", item.id)
+
+
 def _client(item: Declared) -> Change | None:
     present = clients.find(item.id)
+    issuers.check_named(item.values)
     if present is None:
         _made, raw_secret = clients.create(item.values, client_id=item.id, secret=_secret(item), by_apply=True)
         return Change("create", "client", item.id, next_step=_how_to_get_a_secret(item.id, raw_secret))
@@ -182,6 +194,7 @@ BRING_ABOUT: dict[str, Callable[[Declared], Change | None]] = {
     "group": _group,
     "role": _role,
     "api": _api,
+    "issuer": _issuer,
     "client": _client,
     "user": _user,
 }

@@ -1,14 +1,14 @@
 """A client's public keys: registered as they are (`jwks`), or fetched from where they are published (`jwks_uri`).
 
-What was fetched is kept by each process as long as its server says, within bounds. A key that is not among them is
-looked for once more, but no address is asked more than once a minute, whatever strangers send; when it does not answer,
-what was known goes on for an hour.
+Keys of trusted issuers are fetched and kept in the same way. What was fetched is kept by each process as long as its
+server says, within bounds. A key that is not among them is looked for once more, but no address is asked more than once
+a minute, whatever strangers send; when it does not answer, what was known goes on for an hour.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from auth_server import database
 from auth_server.clients.client import Client
 from auth_server.infra import clock, outbound
-from auth_server.infra.outbound import Unreachable
+from auth_server.infra.outbound import Document, Unreachable
 from auth_server.keys import foreign
 from auth_server.keys.foreign import BadKey
 from auth_server.keys.jose import Key
@@ -26,6 +26,12 @@ KEPT_UNLESS_SAID = timedelta(minutes=10)
 KEPT_AT_MOST = timedelta(days=1)
 USED_WHEN_UNREACHABLE = timedelta(hours=1)
 _MOST_ENTRIES = 4096
+Fetch = Callable[[str], Document]
+"""Brings a key set from the place that its argument names; raises `Unreachable`."""
+
+
+_Where = tuple[Fetch, str]
+"""A client's `jwks_uri` and an issuer of the same address are two sources: neither spoils the other."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +57,19 @@ def find(client: Client, alg: str, kid: str | None) -> Found:
     """Return the client's keys for an algorithm: those with the `kid`, if one is named, or without any."""
     uri = client.details.get("jwks_uri")
     if not uri:
-        return Found(_fitting(_registered(client), alg, kid))
-    held = _asked(uri, alg, kid)
+        return Found(fitting(_registered(client), alg, kid))
+    return published(uri, alg, kid)
+
+
+def published(source: str, alg: str, kid: str | None, fetch: Fetch = outbound.fetch_json) -> Found:
+    """Return the fitting keys that a source publishes: an address, or what `fetch` takes instead."""
+    held = _asked((fetch, source), alg, kid)
     usable = held.keys if clock.now() < held.usable_until else ()
-    return Found(_fitting(usable, alg, kid), held.problem)
+    return Found(fitting(usable, alg, kid), held.problem)
 
 
-def _fitting(keys: tuple[Key, ...], alg: str, kid: str | None) -> tuple[Key, ...]:
+def fitting(keys: tuple[Key, ...], alg: str, kid: str | None) -> tuple[Key, ...]:
+    """Return the keys for an algorithm that have the `kid`, if one is named, or no `kid`."""
     return tuple(key for key in keys if key.alg == alg and (kid is None or key.kid in (kid, "")))
 
 
@@ -72,18 +84,18 @@ def _registered(client: Client) -> tuple[Key, ...]:
     return known[1]
 
 
-def _asked(uri: str, alg: str, kid: str | None) -> _Held:
-    """Return what the address gave, now or before; one request at a time asks it, outside of everybody's way."""
-    held = _fetched.get(uri)
+def _asked(where: _Where, alg: str, kid: str | None) -> _Held:
+    """Return what the source gave, now or before; one request at a time asks it, outside of everybody's way."""
+    held = _fetched.get(where)
     if held and not _is_due(held, alg, kid):
         return held
-    with database.aside(), _flights.setdefault(uri, threading.Lock()):
-        held = _fetched.get(uri)  # somebody may have asked meanwhile
+    with database.aside(), _flights.setdefault(where, threading.Lock()):
+        held = _fetched.get(where)  # somebody may have asked meanwhile
         if held is None or _is_due(held, alg, kid):
             if len(_fetched) >= _MOST_ENTRIES:
                 _fetched.clear()
-            held = _fetched[uri] = _ask(uri, held)
-        _flights.pop(uri, None)
+            held = _fetched[where] = _ask(where, held)
+        _flights.pop(where, None)
     return held
 
 
@@ -91,13 +103,14 @@ def _is_due(held: _Held, alg: str, kid: str | None) -> bool:
     now = clock.now()
     if now - held.asked_at < ASK_AGAIN_AFTER:
         return False
-    return now >= held.fresh_until or not _fitting(held.keys, alg, kid)
+    return now >= held.fresh_until or not fitting(held.keys, alg, kid)
 
 
-def _ask(uri: str, before: _Held | None) -> _Held:
+def _ask(where: _Where, before: _Held | None) -> _Held:
     now = clock.now()
+    fetch, source = where
     try:
-        document = outbound.fetch_json(uri)
+        document = fetch(source)
         keys = foreign.of_set(document.value)
     except (Unreachable, BadKey) as cause:
         problem = f"jwks_uri: {cause}"
@@ -116,5 +129,5 @@ def forget() -> None:
 
 
 _parsed: dict[str, tuple[Mapping[str, Any], tuple[Key, ...]]] = {}
-_fetched: dict[str, _Held] = {}
-_flights: dict[str, threading.Lock] = {}
+_fetched: dict[_Where, _Held] = {}
+_flights: dict[_Where, threading.Lock] = {}

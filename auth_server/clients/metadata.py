@@ -8,15 +8,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from auth_server.clients import workload_rules
 from auth_server.errors import InvalidClientMetadata, InvalidRedirectUri
 from auth_server.keys import access_token, foreign
 from auth_server.keys.foreign import BadKey
 from auth_server.values import is_loopback
 
 DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
-GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials", DEVICE_CODE)
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials", DEVICE_CODE, JWT_BEARER)
 SIGNS_WITH_SECRET, SIGNS_WITH_KEY = "client_secret_jwt", "private_key_jwt"
 AUTH_METHODS = ("client_secret_basic", "client_secret_post", SIGNS_WITH_KEY, SIGNS_WITH_SECRET, "none")
+WORKLOAD = "workload_identity"
+"""A method of ours, for clients that operators give rules (`clients/workload.py`): somebody trusted signs for them."""
 ASSERTION_ALGORITHMS: Mapping[str, tuple[str, ...]] = {
     SIGNS_WITH_KEY: foreign.ALGORITHMS,
     SIGNS_WITH_SECRET: ("HS256",),
@@ -59,7 +63,7 @@ def check(name: str, value: Any) -> Any:
 
 def has_secret(method: str | None) -> bool:
     """Tell whether a client with this authentication method holds a secret of ours."""
-    return method not in ("none", SIGNS_WITH_KEY)
+    return method not in ("none", SIGNS_WITH_KEY, WORKLOAD)
 
 
 def _fill_in(values: dict[str, Any]) -> None:
@@ -77,8 +81,9 @@ def _check_together(values: Mapping[str, Any]) -> None:
     is_public = values.get("token_endpoint_auth_method") == "none"
     if "authorization_code" in grants and not values.get("redirect_uris"):
         raise InvalidRedirectUri("redirect_uris: at least one is needed for authorization_code")
-    if "client_credentials" in grants and is_public:
-        raise InvalidClientMetadata("grant_types: client_credentials needs a client with a secret")
+    for grant in ("client_credentials", JWT_BEARER):
+        if grant in grants and is_public:
+            raise InvalidClientMetadata(f"grant_types: {grant} needs a client with a secret")
     if is_public and values.get("require_pkce") is False:
         raise InvalidClientMetadata("require_pkce: false is for confidential clients only")
     if values.get("refresh_token_rotation") is False and (is_public or not values.get("dpop_bound_access_tokens")):
@@ -91,6 +96,8 @@ def _check_together(values: Mapping[str, Any]) -> None:
 def _check_keys(values: Mapping[str, Any]) -> None:
     """RFC 7591 §2: keys in one place, and where a client signs with one of them, one that it may use."""
     method, alg = values.get("token_endpoint_auth_method"), values.get("token_endpoint_auth_signing_alg")
+    if ("workload" in values) != (method == WORKLOAD):
+        raise InvalidClientMetadata(f"workload: goes with token_endpoint_auth_method {WORKLOAD}, which needs it")
     if "jwks" in values and "jwks_uri" in values:
         raise InvalidClientMetadata("jwks: give either the keys or jwks_uri, not both")
     if alg and alg not in ASSERTION_ALGORITHMS.get(str(method), ()):
@@ -192,6 +199,13 @@ def _key_set(name: str, value: Any) -> dict[str, Any]:
     return dict(value)
 
 
+def _workload(name: str, value: Any) -> list[dict[str, Any]]:
+    try:
+        return workload_rules.checked(value)
+    except ValueError as cause:
+        raise InvalidClientMetadata(f"{name}: {cause}") from None
+
+
 def _flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise InvalidClientMetadata(f"{name}: expected true or false")
@@ -243,8 +257,9 @@ _FIELDS: dict[str, Callable[[str, Any], Any]] = {
     "response_types": _subset_of("code"),
     "grant_types": _subset_of(*GRANT_TYPES),
     "scope": scope_text,
-    "token_endpoint_auth_method": _one_of(*AUTH_METHODS),
+    "token_endpoint_auth_method": _one_of(*AUTH_METHODS, WORKLOAD),
     "token_endpoint_auth_signing_alg": _one_of(*(alg for algs in ASSERTION_ALGORITHMS.values() for alg in algs)),
+    "workload": _workload,
     "jwks": _key_set,
     "jwks_uri": web_uri,
     "request_object_signing_alg": _one_of(*foreign.ALGORITHMS),

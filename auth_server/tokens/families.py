@@ -39,6 +39,10 @@ _LAST_USED = func.coalesce(
 """When a family gave tokens last: no write of its own on every use."""
 
 
+NO_SESSION = ""
+"""The session of a family that was born without one; no session has this id."""
+
+
 @dataclass(frozen=True)
 class Family:
     """Everything born from one authorization, and what was authorized."""
@@ -64,12 +68,29 @@ class Family:
     status_index: int | None
 
 
+@dataclass(frozen=True)
+class Asserted:
+    """A sign-in that a trusted issuer vouches for, in place of a session: nothing was shown here."""
+
+    user_id: str
+    auth_time: datetime
+    acr: str
+    id: str = NO_SESSION
+    amr: tuple[str, ...] = ()
+
+
 def begin(
-    client: Client, session: sessions.Session, *, scopes: Sequence[str], resources: Sequence[str], nonce: str | None
+    client: Client,
+    session: sessions.Session | Asserted,
+    *,
+    scopes: Sequence[str],
+    resources: Sequence[str],
+    nonce: str | None,
+    life: timedelta | None = None,
 ) -> str:
-    """Begin a family; return its id."""
+    """Begin a family, which lives as long as the client's refresh tokens unless it is said; return its id."""
     now = clock.now()
-    expires_at = now + client.refresh_token_ttl
+    expires_at = now + (client.refresh_token_ttl if life is None else life)
     family = {
         "id": str(uuid.uuid4()),
         "client_id": client.client_id,

@@ -105,7 +105,8 @@ def _access_claims(authorization: Authorization, now: datetime, life: timedelta)
     }
     family = authorization.family
     if family:
-        found |= {"sid": family.session_id, "fam": family.id, "auth_time": claims.seconds(family.auth_time)}
+        found |= {"sid": family.session_id} if family.session_id else {}
+        found |= {"fam": family.id, "auth_time": claims.seconds(family.auth_time)}
         found |= {"acr": family.acr, "amr": list(family.amr)}
         found |= claims.memberships(family.user_id, authorization.scopes)
     if authorization.confirmation:

@@ -36,6 +36,15 @@ class TokenGrant(BaseGrant, TokenEndpointMixin):  # type: ignore[misc]
     GRANT_TYPE: ClassVar[str]
     TOKEN_ENDPOINT_AUTH_METHODS: ClassVar[list[str]] = list(metadata.AUTH_METHODS)
 
+    @classmethod
+    def is_on(cls) -> bool:
+        """Tell whether it exists at all; the metadata name only what does."""
+        return True
+
+    @classmethod
+    def check_token_endpoint(cls, request: TokenRequest) -> bool:
+        return bool(super().check_token_endpoint(request)) and cls.is_on()
+
     def authorize(self, client: Client, request: TokenRequest) -> Authorization:
         """Say what was proved, and how it is used up; raise a `ProtocolError`. Writes nothing when it succeeds."""
         raise NotImplementedError
