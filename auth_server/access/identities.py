@@ -75,7 +75,7 @@ def listing() -> list[Link]:
     """Return every link, by issuer and subject."""
     columns = (_TABLE.c.issuer, _TABLE.c.subject, _TABLE.c.user_id, users.TABLE.c.email, _TABLE.c.created_at)
     joined = select(*columns).join(users.TABLE, users.TABLE.c.id == _TABLE.c.user_id)
-    return [Link(*row) for row in database.execute(joined.order_by(_TABLE.c.issuer, _TABLE.c.subject))]
+    return [Link(**row._mapping) for row in database.execute(joined.order_by(_TABLE.c.issuer, _TABLE.c.subject))]
 
 
 def meant(issuer: TrustedIssuer, subject: str, verified_email: str) -> Person | None:

@@ -1,5 +1,5 @@
 """Identity assertions (ID-JAG, draft-ietf-oauth-identity-assertion-authz-grant): a company's identity provider lets an
-app act for one of its people here (RFC 7523 §2.1). Only the assertion is judged; whom it means, `access.identities` says.
+app act for one of its people here (RFC 7523 §2.1). Only the assertion is judged here; whom it means, `access` says.
 """
 
 from __future__ import annotations

@@ -32,9 +32,9 @@ _TYPES = (None, "jwt")
 def check(client: Client, token: Unverified) -> None:
     """Refuse a token that does not prove just now that its holder is the client; raise `InvalidClient`.
 
-    Deviation: unlike a client's own assertion it counts until it expires (RFC 7523 §3 lets `jti` be left alone). Clusters
-    write one token into a file for an hour and CI systems hand one to a job, and neither makes one for each request. With
-    a rule's `once` it does count once, and that is committed.
+    Deviation: unlike a client's own assertion it counts until it expires (RFC 7523 §3 lets `jti` be left alone). A
+    cluster writes one token into a file for an hour and a CI system hands one to a job; neither makes one for each
+    request. By a rule's `once` it does count once, and that is committed.
     """
     try:
         issuer, claims = issued.verified(token, issuers.WORKLOAD, _TYPES)
