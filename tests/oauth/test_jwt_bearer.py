@@ -335,7 +335,6 @@ def test_what_ends_the_persons_access_ends_it(app: Flask, company: Company, ada:
         lambda: ending.sign_out_everywhere(ada.id, "test"),
         lambda: ending.disconnect(ada.id, company.client.client_id),
         lambda: ending.password_changed(ada.id, "another-session"),
-        lambda: ending.end_client_tokens(company.client.client_id, "test"),
     )
     for act in acts:
         token = made()
@@ -353,6 +352,10 @@ def test_what_ends_the_persons_access_ends_it(app: Flask, company: Company, ada:
     assert not lives(others)
     Company(app, company.client, company.secret)
     is_refused(company.ask(), NOBODY)  # links went with the issuer
+    link(app, ada)
+    last = made()
+    factories.within(app, lambda: ending.end_client_tokens(company.client.client_id, "test"))
+    assert not lives(last)
 
 
 def test_a_revoked_token_is_one_of_its_own(app: Flask, company: Company) -> None:
