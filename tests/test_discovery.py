@@ -25,7 +25,7 @@ EVERY_GRANT = (
     "urn:openid:params:grant-type:ciba",
 )
 EVERY_METHOD = (
-    *("client_secret_basic", "client_secret_post", "none", "client_secret_jwt", "private_key_jwt", "workload_identity"),
+    *("client_secret_basic", "client_secret_post", "none", "client_secret_jwt", "private_key_jwt"),
     *("tls_client_auth", "self_signed_tls_client_auth"),
 )
 EVERY_ALG = ("RS256", "ES256", "EdDSA", "none", "HS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES384", "ES512")

@@ -46,7 +46,9 @@ def check(client: Client, presented: str, jkt: str | None) -> IdentityAssertion:
         issuer, claims = issued.verified(signed.read(presented), issuers.ID_JAG, _TYPES)
         until = lifetimes.of_single_use(claims)
         auth_time = _auth_time(claims)
-    except (NotSigned, BadLifetime) as cause:
+    except NotSigned as cause:
+        raise InvalidGrant(f"the assertion is refused: {cause.sentence}", detail=str(cause)) from None
+    except BadLifetime as cause:
         raise InvalidGrant(f"the assertion is refused: {cause}") from None
     _check_addressee(client, claims)
     _check_extent(issuer, claims, jkt)

@@ -21,7 +21,11 @@ _REFUSED_HEADERS = frozenset({"jwk", "jku", "x5u", "x5c", "b64"})
 
 
 class NotSigned(Exception):
-    """Nothing is proved; the message says why in fixed words, for log and audit."""
+    """Nothing is proved. `sentence` says why in fixed words; the message also why keys are missing, for the audit."""
+
+    def __init__(self, sentence: str, problem: str = "") -> None:
+        super().__init__("; ".join(filter(None, (sentence, problem)))[:255])
+        self.sentence = sentence
 
 
 def read(presented: str) -> Unverified:
@@ -71,4 +75,4 @@ def verified(
         except BadToken:
             continue
     cause = f"signed by none of the {whose}'s keys" if found.keys else f"the {whose} has no key for it"
-    raise NotSigned("; ".join(filter(None, (cause, found.problem)))[:255])
+    raise NotSigned(cause, found.problem)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 
 from auth_server import database
 from auth_server.accounts import sessions
@@ -31,16 +31,15 @@ COLUMNS = tuple(_FAMILY.columns)
 """What `of_row` takes."""
 _NAMES = tuple(_FAMILY.columns.keys())
 _INSERT = _FAMILY.insert()
+NO_SESSION = ""
+"""The session of a family that was born without one; no session has this id."""
 _LAST_USED = func.coalesce(
     select(func.max(_REFRESH.c.created_at)).where(_REFRESH.c.family_id == _FAMILY.c.id).scalar_subquery(),
     select(func.max(_CODE.c.spent_at)).where(_CODE.c.family_id == _FAMILY.c.id).scalar_subquery(),
     select(func.max(_DEVICE.c.redeemed_at)).where(_DEVICE.c.family_id == _FAMILY.c.id).scalar_subquery(),
+    case((_FAMILY.c.session_id == NO_SESSION, _FAMILY.c.created_at)),
 )
 """When a family gave tokens last: no write of its own on every use."""
-
-
-NO_SESSION = ""
-"""The session of a family that was born without one; no session has this id."""
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,13 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from auth_server.access import identities
+from auth_server.access import identities, roles
 from auth_server.accounts import users
 from auth_server.clients import client as clients
 from auth_server.tokens import ending
 from tests.support import assertion, asserts, factories, web_server
 from tests.support.assertion import Signer
+from tests.support.browser import Browser
 from tests.support.dpop import DpopKey
 from tests.support.factories import ORDERS
 from tests.support.issuing import BY, CI, IDP, JWT_BEARER, SUBJECT, Company, Issuer, Workload
@@ -275,8 +276,6 @@ def test_roles_count(app: Flask, company: Company, ada: users.User) -> None:
     factories.role(app, "clerk", ["orders:write"])
     both = "orders:read orders:write"
     assert company.ask(scope=both).json["scope"] == "orders:read"
-    from auth_server.access import roles
-
     factories.within(app, lambda: roles.put(ada.id, ["clerk"]))
     assert company.ask(scope=both).json["scope"] == both
 
@@ -356,6 +355,23 @@ def test_what_ends_the_persons_access_ends_it(app: Flask, company: Company, ada:
     last = made()
     factories.within(app, lambda: ending.end_client_tokens(company.client.client_id, "test"))
     assert not lives(last)
+
+
+def test_the_person_sees_the_app_and_may_disconnect_it(app: Flask, ada: users.User, browser: Browser) -> None:
+    """While a token lives, and in the history who may vouch; the company decides about the next one."""
+    company = Company(app, *agent(app, client_name="Acme Agent"))
+    link(app, ada)
+    browser.sign_in()
+    assert "Acme Agent" not in browser.get("/account/apps").text
+    token = company.ask().json["access_token"]
+    page = browser.get("/account/apps")
+    assert "Acme Agent" in page.text
+    assert "Read your orders" in page.text
+    assert "Apps of your organization may act for you" in browser.get("/account/security/events").text
+    browser.submit(page, "/account/apps", decision="disconnect", app=company.client.client_id)
+    rp = RelyingParty(app, browser, company.client, company.secret)
+    assert not rp.introspect(token)["active"]
+    assert company.ask().status_code == 200
 
 
 def test_a_revoked_token_is_one_of_its_own(app: Flask, company: Company) -> None:
