@@ -361,8 +361,11 @@ def test_the_person_sees_the_app_and_may_disconnect_it(app: Flask, ada: users.Us
     """While a token lives, and in the history who may vouch; the company decides about the next one."""
     company = Company(app, *agent(app, client_name="Acme Agent"))
     link(app, ada)
+    factories.person(app, "root@example.org", roles=["administrator"])  # the server is set up
     browser.sign_in()
-    assert "Acme Agent" not in browser.get("/account/apps").text
+    before = browser.get("/account/apps")
+    assert before.status_code == 200
+    assert "Acme Agent" not in before.text
     token = company.ask().json["access_token"]
     page = browser.get("/account/apps")
     assert "Acme Agent" in page.text
