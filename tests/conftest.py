@@ -27,6 +27,7 @@ from auth_server import config, create_app
 from auth_server.access import apis, exchanges, roles
 from auth_server.accounts import users
 from auth_server.clients import client as clients
+from auth_server.clients import issuers
 from auth_server.clients.client import Client
 from auth_server.config import Settings
 from auth_server.database import db
@@ -41,7 +42,7 @@ from tests.support.rp import RelyingParty
 MakeServer = Callable[..., Server]
 CACHES: tuple[stamp.Cache[Any], ...] = (
     *(apis._cache, clients._cache, exchanges._cache, keyring._cache, roles._cache, sealed_keys._cache),
-    status_index._services,
+    *(status_index._services, issuers._cache),
 )
 ISSUER = "http://localhost:8421"
 SECRET_KEY = "tests-only-0123456789-abcdefghijklmnopqrstuvwxyz"

@@ -18,7 +18,9 @@ from sqlalchemy import create_engine, func, inspect, select, text
 from sqlalchemy.engine import make_url
 
 from auth_server import config
+from auth_server.access import identities
 from auth_server.accounts import users
+from auth_server.clients import issuers
 from auth_server.config import Settings
 from auth_server.database import Base, db
 from auth_server.infra import clock, schema, sealed_keys, seen
@@ -94,6 +96,8 @@ def populated(app: Flask, rp: RelyingParty) -> Flask:
     grace = factories.person(app, "hopper@example.org")
     factories.within(app, lambda: recover.make_link(users.find(grace.id) or grace))
     factories.within(app, lambda: seen.first_time("jti", "x", clock.now()))
+    factories.within(app, lambda: issuers.save("https://id.example.org", {"uses": ["id-jag"]}))
+    factories.within(app, lambda: identities.link("https://id.example.org", "x", grace.id))
     owner = Browser(app)
     owner.sign_in(email="grace@example.org")
     authenticator.set_up(owner)

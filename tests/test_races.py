@@ -15,6 +15,7 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from auth_server import config
+from auth_server.access import identities
 from auth_server.accounts import users
 from auth_server.clients import client as clients
 from auth_server.clients.metadata import DEVICE_CODE
@@ -23,7 +24,7 @@ from auth_server.infra import events
 from auth_server.keys import jose, keyring
 from auth_server.tokens import ending, models
 from tests.conftest import process_settings
-from tests.support import assertion, asserts, factories
+from tests.support import assertion, asserts, factories, issuing
 from tests.support.browser import Browser, same_browser
 from tests.support.device import Device, allow, enter
 from tests.support.device import client_of as device_client
@@ -127,6 +128,46 @@ def test_of_concurrent_uses_of_an_assertion_one_succeeds(make_site: Callable[...
     assert sorted(answer.verdict for answer in answers) == [(200, "")] + [(401, "invalid_client")] * 9
     assert {site.post(way, path, assertion.fields(token, **fields), {}).status for way in (0, 1)} == {401}
     assert site.post(1, path, assertion.fields(other, **fields), {}).status == 200
+
+
+def test_of_concurrent_uses_of_an_identity_assertion_one_succeeds(make_site: Callable[..., Site]) -> None:
+    """One 200, the others invalid_grant, whatever process they come to (TX-02)."""
+    site = make_site()
+    factories.api(site.app)
+    metadata = {"grant_types": [issuing.JWT_BEARER], "scope": "orders:read", "redirect_uris": []}
+    company = issuing.Company(site.app, *factories.client(site.app, **metadata))
+    factories.within(site.app, lambda: identities.link(issuing.IDP, issuing.SUBJECT, site.person.id))
+    headers = basic(company.client.client_id, company.secret)
+
+    def show(presented: str, way: int) -> tuple[int, str]:
+        fields = {"grant_type": issuing.JWT_BEARER, "assertion": presented}
+        return site.post(way, "/oauth/token", fields, headers).verdict
+
+    token, other = company.assertion(), company.assertion()
+    answers = at_once(*(lambda way=way: show(token, way) for way in range(10)))
+    assert sorted(answers) == [(200, "")] + [(400, "invalid_grant")] * 9
+    assert {show(token, way) for way in (0, 1)} == {(400, "invalid_grant")}
+    assert show(other, 1) == (200, "")
+    assert len(asserts.events_of(site.app, "assertion.accepted")) == 2
+
+
+def test_of_concurrent_uses_of_a_workloads_token_one_succeeds_where_a_rule_says_so(
+    make_site: Callable[..., Site],
+) -> None:
+    """With `once` one 200, the others invalid_client; without it, ten."""
+    site = make_site()
+    issuer = issuing.Issuer(site.app)
+    once = issuing.Workload(site.app, issuer, {"subject": issuing.JOB, "once": True})
+    often = issuing.Workload(site.app, issuer)
+
+    def show(job: issuing.Workload, presented: str, way: int) -> tuple[int, str]:
+        fields = assertion.fields(presented, grant_type="client_credentials", client_id=job.id)
+        return site.post(way, "/oauth/token", fields, {}).verdict
+
+    token = issuer.token()
+    answers = at_once(*(lambda way=way: show(once, token, way) for way in range(10)))
+    assert sorted(answers) == [(200, "")] + [(401, "invalid_client")] * 9
+    assert at_once(*(lambda way=way: show(often, token, way) for way in range(10))) == [(200, "")] * 10
 
 
 @pytest.mark.parametrize("count", [2, 10])

@@ -119,6 +119,12 @@ def find_person(user_id: str) -> Person | None:
     return None if row is None else person(row)
 
 
+def find_person_by_email(address: str) -> Person | None:
+    """Return the person with this address, compared case-folded, without the ORM."""
+    row = database.execute(select(*PERSON_COLUMNS).where(TABLE.c.email_key == email_key(address))).first()
+    return None if row is None else person(row)
+
+
 def email_key(address: str) -> str:
     """Return the form in which addresses are compared: NFKC, case-folded, and without NUL, which PostgreSQL refuses."""
     return unicodedata.normalize("NFKC", address.strip()).casefold().replace("\x00", "\ufffd")

@@ -11,6 +11,7 @@ import click
 
 from auth_server.cli.root import confirm, example, in_app, json_option, refuse, say, show, yes_option
 from auth_server.clients import client as client_rows
+from auth_server.clients import issuers
 from auth_server.clients.client import Client
 from auth_server.clients.registration import information
 from auth_server.clients.secrets import SHORTEST_CHOSEN, New
@@ -57,6 +58,7 @@ def create(file: str | None, as_json: bool, **given: Any) -> None:
     chosen_id, chosen_secret = raw.pop("client_id", None), raw.pop("client_secret", None)
     secret = None if chosen_secret is None else _chosen(chosen_secret)
     client, raw_secret = client_rows.create(raw, client_id=chosen_id, secret=secret)
+    issuers.check_named(client.details)
     if raw_secret:
         say("The client_secret is shown this once.")
     show(information(client, raw_secret), as_json)
@@ -98,6 +100,8 @@ def set_client(client_id: str, file: str | None, as_json: bool, **given: Any) ->
     if not raw or {"client_id", "client_secret"} & raw.keys():
         raise click.UsageError("nothing to change, or a field that has a command of its own (secrets)")
     changed = client_rows.change(client, raw)
+    if "workload" in raw:
+        issuers.check_named(changed.details)
     show(information(changed, None), as_json)
 
 

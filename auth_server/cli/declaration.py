@@ -14,7 +14,7 @@ from auth_server.accounts import users
 from auth_server.cli import fields, lines
 from auth_server.cli.fields import Secret
 from auth_server.clients import metadata
-from auth_server.errors import ProtocolError
+from auth_server.errors import ProtocolError, RefusedInput
 
 
 class BadFile(Exception):
@@ -88,6 +88,8 @@ class Declaration:
                 values[key] = check(value)
             except ProtocolError as refusal:
                 self.refuse(refusal.description, kind, name, key)
+            except RefusedInput as refusal:
+                self.refuse(f"{key}: {refusal.message}", kind, name, key)
             except ValueError as problem:
                 self.refuse(f"{key}: {problem}", kind, name, key)
         secret = next((values.pop(key) for key in list(values) if isinstance(values[key], Secret)), None)

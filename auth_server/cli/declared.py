@@ -13,6 +13,7 @@ from auth_server.cli.declaration import BadFile, Declaration, Declared
 from auth_server.cli.objects import Change
 from auth_server.cli.root import CHANGES, confirm, example, in_app, json_option, refuse, say, show, yes_option
 from auth_server.clients import client as clients
+from auth_server.clients import issuers
 from auth_server.database import db
 from auth_server.errors import ProtocolError, RefusedInput
 from auth_server.infra import stamp
@@ -27,7 +28,7 @@ from auth_server.tokens import ending
 @json_option
 @in_app
 def apply(file: Path, dry_run: bool, prune: bool, yes: bool, as_json: bool) -> None:
-    """Make groups, roles, APIs, clients and people what FILE says; safe to repeat.
+    """Make groups, roles, APIs, trusted issuers, clients and people what FILE says; safe to repeat.
 
     It prints the difference. A mistake anywhere in FILE changes nothing. People are never pruned.
     """
@@ -99,6 +100,10 @@ def _prune(kept: set[tuple[str, str]]) -> list[Change]:
         if ("client", client_id) not in kept and (client := clients.find(client_id)):
             ending.delete_client(client)
             changes.append(Change("delete", "client", client_id))
+    for issuer in issuers.listing():
+        if issuer.made_by_apply and ("issuer", issuer.issuer) not in kept:
+            ending.distrust_issuer(issuer.issuer)
+            changes.append(Change("delete", "issuer", issuer.issuer))
     for api in apis.listing():
         if api.made_by_apply and ("api", api.identifier) not in kept:
             ending.delete_api(api.identifier)

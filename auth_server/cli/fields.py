@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from auth_server.clients import metadata, secrets
+from auth_server.clients import issuers, metadata, secrets
 from auth_server.infra import crypto
 from auth_server.keys.access_token import ACR_VALUES
 
@@ -129,6 +129,7 @@ KEYS: Mapping[str, Mapping[str, Check]] = {
         "scope_acr": _strengths,
         "secret": _random_secret,
     },
+    "issuer": {name: functools.partial(issuers.check, name) for name in sorted(issuers.FIELDS)},
     "client": {
         **{name: functools.partial(metadata.check, name) for name in sorted(metadata.FIELDS)},
         "client_secret": _random_secret,

@@ -15,6 +15,7 @@ NAMES: dict[str, str] = {
     "invitations": "auth_server.cli.invitations",
     "groups": "auth_server.cli.groups",
     "clients": "auth_server.cli.clients",
+    "issuers": "auth_server.cli.issuers",
     "registration-tokens": "auth_server.cli.registration",
     "apis": "auth_server.cli.apis",
     "exchanges": "auth_server.cli.exchanges",

@@ -14,7 +14,7 @@ from auth_server.accounts import passwords, users
 from auth_server.cli.declaration import Declared
 from auth_server.cli.fields import Secret
 from auth_server.clients import client as clients
-from auth_server.clients import metadata, secrets
+from auth_server.clients import issuers, metadata, secrets
 from auth_server.clients.secrets import New
 from auth_server.errors import RefusedInput
 
@@ -106,7 +106,19 @@ def _api(item: Declared) -> Change | None:
     return _changed(item, changed + _new_secret(present.client_id, _secret(item)))
 
 
+def _issuer(item: Declared) -> Change | None:
+    present = {found.issuer: found for found in issuers.listing()}.get(item.id)
+    held = present.details if present else {}
+    wanted = issuers.validate(item.values)
+    changed = _differing(wanted | dict.fromkeys(held.keys() - wanted.keys()), held)
+    if present and not changed:
+        return None
+    issuers.save(item.id, item.values, by_apply=True)
+    return _changed(item, changed) if present else Change("create", "issuer", item.id)
+
+
 def _client(item: Declared) -> Change | None:
+    issuers.check_named(item.values)
     present, details = clients.find(item.id), metadata.validate(item.values)
     if present is None:
         _made, raw_secret = clients.add(details, client_id=item.id, secret=_secret(item), by_apply=True)
@@ -218,6 +230,7 @@ BRING_ABOUT: dict[str, Callable[[Declared], Change | None]] = {
     "group": _group,
     "role": _role,
     "api": _api,
+    "issuer": _issuer,
     "client": _client,
     "exchange": _exchange,
     "user": _user,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
-from auth_server.clients import assertions, document_address, metadata, mtls, secrets
+from auth_server.clients import assertions, document_address, metadata, mtls, secrets, workload
 from auth_server.clients import client as clients
 from auth_server.clients.client import Client
 from auth_server.errors import InvalidClient, InvalidRequest
@@ -97,11 +97,14 @@ def _decoded(authorization: str) -> tuple[str, str]:
 
 
 def _with_assertion(form: Mapping[str, str], audiences: Sequence[str]) -> Authenticated:
-    """RFC 7521 §4.2: `client_id` is not needed, and must agree when it is there."""
+    """RFC 7521 §4.2: `client_id` is not needed, and must agree when it is there. A workload's token knows none."""
     if form["client_assertion_type"] != assertions.TYPE:
         raise InvalidClient(detail="unknown client_assertion_type")
     assertion = assertions.read(form["client_assertion"])
     client = _known(form.get("client_id") or assertions.claimed_client(assertion))
+    if client.auth_method == metadata.WORKLOAD and "client_id" in form:
+        workload.check(client, assertion)
+        return Authenticated(client, metadata.WORKLOAD)
     method = client.auth_method or "a secret"
     if method not in metadata.ASSERTION_ALGORITHMS:
         raise InvalidClient(detail=f"registered for {method}, used an assertion")

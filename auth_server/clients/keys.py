@@ -1,8 +1,8 @@
 """A client's public keys: registered as they are (`jwks`), or fetched from where they are published (`jwks_uri`).
 
-What was fetched is kept by each process as long as its server says, within bounds. A key that is not among them is
-looked for once more, but no address is asked more than once a minute, whatever strangers send; when it does not answer,
-what was known goes on for an hour.
+Keys of trusted issuers are fetched and kept in the same way. What was fetched is kept by each process as long as its
+server says, within bounds. A key that is not among them is looked for once more, but no address is asked more than once
+a minute, whatever strangers send; when it does not answer, what was known goes on for an hour.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from auth_server import database
 from auth_server.clients import documents
 from auth_server.clients.client import Client
 from auth_server.infra import clock, outbound
-from auth_server.infra.outbound import Unreachable
+from auth_server.infra.outbound import Document, Unreachable
 from auth_server.keys import foreign
 from auth_server.keys.foreign import BadKey
 from auth_server.keys.jose import Key
@@ -28,6 +28,12 @@ KEPT_AT_MOST = timedelta(days=1)
 USED_WHEN_UNREACHABLE = timedelta(hours=1)
 _MOST_ENTRIES = 4096
 Fits = Callable[[Key], bool]
+Fetch = Callable[[str], Document]
+"""Brings a key set from the place that its argument names; raises `Unreachable`."""
+
+
+_Where = tuple[Fetch, str]
+"""A client's `jwks_uri` and an issuer of the same address are two sources: neither spoils the other."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ class _Held:
 
 def find(client: Client, alg: str, kid: str | None) -> Found:
     """Return the client's keys for an algorithm: those with the `kid`, if one is named, or without any."""
-    return find_if(client, lambda key: key.alg == alg and (kid is None or key.kid in (kid, "")))
+    return find_if(client, for_signature(alg, kid))
 
 
 def find_if(client: Client, fits: Fits) -> Found:
@@ -63,13 +69,24 @@ def find_if(client: Client, fits: Fits) -> Found:
             return Found((), "the client's document is gone, or describes no client any more")
         client, uri = described, described.details.get("jwks_uri")
     if not uri:
-        return Found(_fitting(_registered(client), fits))
-    held = _asked(uri, fits)
+        return Found(fitting(_registered(client), fits))
+    return published(uri, fits)
+
+
+def published(source: str, fits: Fits, fetch: Fetch = outbound.fetch_json) -> Found:
+    """Return the fitting keys that a source publishes: an address, or what `fetch` takes instead."""
+    held = _asked((fetch, source), fits)
     usable = held.keys if clock.now() < held.usable_until else ()
-    return Found(_fitting(usable, fits), held.problem)
+    return Found(fitting(usable, fits), held.problem)
 
 
-def _fitting(keys: tuple[Key, ...], fits: Fits) -> tuple[Key, ...]:
+def for_signature(alg: str, kid: str | None) -> Fits:
+    """Return what tells a key for an algorithm that has the `kid`, if one is named, or no `kid`."""
+    return lambda key: key.alg == alg and (kid is None or key.kid in (kid, ""))
+
+
+def fitting(keys: tuple[Key, ...], fits: Fits) -> tuple[Key, ...]:
+    """Return those of the keys that fit."""
     return tuple(filter(fits, keys))
 
 
@@ -84,18 +101,18 @@ def _registered(client: Client) -> tuple[Key, ...]:
     return known[1]
 
 
-def _asked(uri: str, fits: Fits) -> _Held:
-    """Return what the address gave, now or before; one request at a time asks it, outside of everybody's way."""
-    held = _fetched.get(uri)
+def _asked(where: _Where, fits: Fits) -> _Held:
+    """Return what the source gave, now or before; one request at a time asks it, outside of everybody's way."""
+    held = _fetched.get(where)
     if held and not _is_due(held, fits):
         return held
-    with database.aside(), _flights.setdefault(uri, threading.Lock()):
-        held = _fetched.get(uri)  # somebody may have asked meanwhile
+    with database.aside(), _flights.setdefault(where, threading.Lock()):
+        held = _fetched.get(where)  # somebody may have asked meanwhile
         if held is None or _is_due(held, fits):
             if len(_fetched) >= _MOST_ENTRIES:
                 _fetched.clear()
-            held = _fetched[uri] = _ask(uri, held)
-        _flights.pop(uri, None)
+            held = _fetched[where] = _ask(where, held)
+        _flights.pop(where, None)
     return held
 
 
@@ -103,13 +120,14 @@ def _is_due(held: _Held, fits: Fits) -> bool:
     now = clock.now()
     if now - held.asked_at < ASK_AGAIN_AFTER:
         return False
-    return now >= held.fresh_until or not _fitting(held.keys, fits)
+    return now >= held.fresh_until or not fitting(held.keys, fits)
 
 
-def _ask(uri: str, before: _Held | None) -> _Held:
+def _ask(where: _Where, before: _Held | None) -> _Held:
     now = clock.now()
+    fetch, source = where
     try:
-        document = outbound.fetch_json(uri)
+        document = fetch(source)
         keys = foreign.of_set(document.value)
     except (Unreachable, BadKey) as cause:
         problem = f"jwks_uri: {cause}"
@@ -128,5 +146,5 @@ def forget() -> None:
 
 
 _parsed: dict[str, tuple[Mapping[str, Any], tuple[Key, ...]]] = {}
-_fetched: dict[str, _Held] = {}
-_flights: dict[str, threading.Lock] = {}
+_fetched: dict[_Where, _Held] = {}
+_flights: dict[_Where, threading.Lock] = {}

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from auth_server import config
-from auth_server.clients import answers, fapi, sectors, subject
+from auth_server.clients import answers, fapi, sectors, subject, workload_rules
 from auth_server.errors import InvalidClientMetadata, InvalidRedirectUri
 from auth_server.keys import access_token, foreign, jwe
 from auth_server.keys.foreign import BadKey
@@ -17,7 +17,8 @@ from auth_server.values import is_loopback
 
 DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a grant type's name
-GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials", DEVICE_CODE, TOKEN_EXCHANGE)
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials", DEVICE_CODE, TOKEN_EXCHANGE, JWT_BEARER)
 SIGNS_WITH_SECRET, SIGNS_WITH_KEY = "client_secret_jwt", "private_key_jwt"
 BY_ISSUED_CERTIFICATE, BY_OWN_CERTIFICATE = "tls_client_auth", "self_signed_tls_client_auth"
 BY_CERTIFICATE = (BY_ISSUED_CERTIFICATE, BY_OWN_CERTIFICATE)
@@ -25,6 +26,8 @@ AUTH_METHODS = (
     *("client_secret_basic", "client_secret_post", SIGNS_WITH_KEY, SIGNS_WITH_SECRET),
     *(*BY_CERTIFICATE, "none"),
 )
+WORKLOAD = "workload_identity"
+"""A method of ours, for clients that operators give rules (`clients/workload.py`): somebody trusted signs for them."""
 ASSERTION_ALGORITHMS: Mapping[str, tuple[str, ...]] = {
     SIGNS_WITH_KEY: foreign.ALGORITHMS,
     SIGNS_WITH_SECRET: ("HS256",),
@@ -68,7 +71,7 @@ def check(name: str, value: Any) -> Any:
 
 def has_secret(method: str | None) -> bool:
     """Tell whether a client with this authentication method holds a secret of ours."""
-    return method not in ("none", SIGNS_WITH_KEY, *BY_CERTIFICATE)
+    return method not in ("none", SIGNS_WITH_KEY, *BY_CERTIFICATE, WORKLOAD)
 
 
 def is_offered(method: str) -> bool:
@@ -96,10 +99,9 @@ def _check_together(values: Mapping[str, Any]) -> None:
     is_public = values.get("token_endpoint_auth_method") == "none"
     if "authorization_code" in grants and not values.get("redirect_uris"):
         raise InvalidRedirectUri("redirect_uris: at least one is needed for authorization_code")
-    if "client_credentials" in grants and is_public:
-        raise InvalidClientMetadata("grant_types: client_credentials needs a client with a secret")
-    if TOKEN_EXCHANGE in grants and is_public:
-        raise InvalidClientMetadata("grant_types: token exchange needs a client that proves itself")
+    for grant in ("client_credentials", TOKEN_EXCHANGE, JWT_BEARER):
+        if grant in grants and is_public:
+            raise InvalidClientMetadata(f"grant_types: {grant} needs a client that proves itself")
     if is_public and values.get("require_pkce") is False:
         raise InvalidClientMetadata("require_pkce: false is for confidential clients only")
     is_bound = values.get("dpop_bound_access_tokens") or values.get(fapi.BY_CERTIFICATE)
@@ -117,6 +119,8 @@ def _check_together(values: Mapping[str, Any]) -> None:
 def _check_keys(values: Mapping[str, Any]) -> None:
     """RFC 7591 §2: keys in one place, and where a client signs with one of them, one that it may use."""
     method, alg = values.get("token_endpoint_auth_method"), values.get("token_endpoint_auth_signing_alg")
+    if ("workload" in values) != (method == WORKLOAD):
+        raise InvalidClientMetadata(f"workload: goes with token_endpoint_auth_method {WORKLOAD}, which needs it")
     if "jwks" in values and "jwks_uri" in values:
         raise InvalidClientMetadata("jwks: give either the keys or jwks_uri, not both")
     if alg and alg not in ASSERTION_ALGORITHMS.get(str(method), ()):
@@ -242,6 +246,13 @@ def _key_set(name: str, value: Any) -> dict[str, Any]:
     return dict(value)
 
 
+def _workload(name: str, value: Any) -> list[dict[str, Any]]:
+    try:
+        return workload_rules.checked(value)
+    except ValueError as cause:
+        raise InvalidClientMetadata(f"{name}: {cause}") from None
+
+
 def _flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise InvalidClientMetadata(f"{name}: expected true or false")
@@ -293,8 +304,9 @@ _FIELDS: dict[str, Callable[[str, Any], Any]] = {
     "response_types": _subset_of("code"),
     "grant_types": _subset_of(*GRANT_TYPES),
     "scope": scope_text,
-    "token_endpoint_auth_method": _one_of(*AUTH_METHODS),
+    "token_endpoint_auth_method": _one_of(*AUTH_METHODS, WORKLOAD),
     "token_endpoint_auth_signing_alg": _one_of(*(alg for algs in ASSERTION_ALGORITHMS.values() for alg in algs)),
+    "workload": _workload,
     "jwks": _key_set,
     "jwks_uri": web_uri,
     "request_object_signing_alg": _one_of(*foreign.ALGORITHMS),

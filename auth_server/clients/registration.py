@@ -27,7 +27,7 @@ _OPERATORS_ALONE = frozenset(
     {
         *("first_party", "profile", "require_pkce", "minimum_acr", "optional_scopes", "id_token_claims"),
         *("access_token_ttl", "refresh_token_ttl", "refresh_token_idle_ttl", "refresh_token_grace"),
-        "refresh_token_rotation",
+        *("refresh_token_rotation", "workload"),
     }
 )
 TAKEN = metadata.FIELDS - _OPERATORS_ALONE

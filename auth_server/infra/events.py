@@ -90,6 +90,13 @@ class Event(StrEnum):
     REGISTRATION_TOKEN_MADE = "registration.token_made"  # noqa: S105 - an event's name
     REGISTRATION_TOKEN_REVOKED = "registration.token_revoked"  # noqa: S105 - an event's name
     REGISTRATION_REFUSED = "registration.refused"
+    ISSUER_TRUSTED = "issuer.trusted"
+    ISSUER_CHANGED = "issuer.changed"
+    ISSUER_REMOVED = "issuer.removed"
+    IDENTITY_LINKED = "identity.linked"
+    IDENTITY_UNLINKED = "identity.unlinked"
+    WORKLOAD_ACCEPTED = "client.workload_accepted"
+    ASSERTION_ACCEPTED = "assertion.accepted"
     API_CREATED = "api.created"
     API_CHANGED = "api.changed"
     API_DELETED = "api.deleted"

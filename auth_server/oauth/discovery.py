@@ -12,7 +12,7 @@ from werkzeug.http import parse_etags
 from auth_server import config
 from auth_server.access import apis
 from auth_server.accounts import sign_in
-from auth_server.clients import fapi, metadata
+from auth_server.clients import fapi, issuers, metadata
 from auth_server.infra import language
 from auth_server.keys import dpop, foreign, jose, jwe, keyring
 from auth_server.oauth import (
@@ -52,6 +52,7 @@ _ADDRESSES = {
     "end_session_endpoint": logout.PATH,
     "jwks_uri": JWKS_PATH,
 }
+_ID_JAG_PROFILE = "urn:ietf:params:oauth:grant-profile:id-jag"
 _LOGOUT = tuple(
     f"{way}_logout_{what}" for way in ("backchannel", "frontchannel") for what in ("supported", "session_supported")
 )
@@ -59,7 +60,7 @@ _LOGOUT = tuple(
 
 def setup_discovery(machines: Machines, server: Server) -> None:
     settings = config.current()
-    metadata_document = _Document(apis.register, lambda: provider_metadata(server), _METADATA_MAX_AGE_SECONDS)
+    metadata_document = _Document(_registers, lambda: provider_metadata(server), _METADATA_MAX_AGE_SECONDS)
     jwks_max_age_seconds = int(settings.jwks_max_age.total_seconds())
     jwks = _Document(keyring.published, lambda: {"keys": list(keyring.published())}, jwks_max_age_seconds)
     for path in METADATA_PATHS:
@@ -82,6 +83,7 @@ def provider_metadata(server: Server) -> dict[str, Any]:
         "response_types_supported": ["code"],
         "response_modes_supported": list(response.MODES),
         "grant_types_supported": [grant.GRANT_TYPE for grant, _extensions in server._token_grants if grant.is_on()],
+        **_grant_profiles(),
         "scopes_supported": list(apis.known_scopes()),
         "claims_supported": list(claims.SUPPORTED),
         "claim_types_supported": ["normal"],
@@ -119,9 +121,17 @@ def _certificates(settings: config.Settings) -> dict[str, Any]:
     return told
 
 
+def _grant_profiles() -> dict[str, list[str]]:
+    """Return which identity assertions are taken, where any are (draft-ietf-oauth-identity-assertion-authz-grant)."""
+    is_on = issuers.register().is_any_for(issuers.ID_JAG)
+    return {"authorization_grant_profiles_supported": [_ID_JAG_PROFILE]} if is_on else {}
+
+
 def _client_authentication(endpoint: str, possible: Sequence[str]) -> dict[str, list[str]]:
     """Return what an endpoint says of the ways in which a client may prove itself there (RFC 8414 §2)."""
     methods = [method for method in possible if metadata.is_offered(method)]
+    if issuers.register().is_any_for(issuers.WORKLOAD):
+        methods.append(metadata.WORKLOAD)
     algorithms = [alg for method in methods for alg in metadata.ASSERTION_ALGORITHMS.get(method, ())]
     return {
         f"{endpoint}_endpoint_auth_methods_supported": methods,
@@ -136,6 +146,10 @@ def _encryption(kind: str) -> dict[str, list[str]]:
     }
 
 
+def _registers() -> object:
+    return apis.register(), issuers.register()
+
+
 class _Document:
     """A document as bytes, computed again only when what it is made of has changed."""
 
@@ -148,7 +162,7 @@ class _Document:
         """Answer with ETag and Cache-Control, or 304 (RFC 9110 §13.1.2)."""
         source = self._source()
         made = self._made
-        if made is None or made[0] is not source:
+        if made is None or made[0] != source:
             made = self._made = (source, *self._render())
         known = request.environ.get("HTTP_IF_NONE_MATCH")
         if known is not None and parse_etags(known).contains_weak(made[1]):

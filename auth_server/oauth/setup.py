@@ -11,6 +11,7 @@ from auth_server.oauth.discovery import setup_discovery
 from auth_server.oauth.grants.authorization_code import AuthorizationCodeGrant
 from auth_server.oauth.grants.client_credentials import ClientCredentialsGrant
 from auth_server.oauth.grants.device_code import DeviceCodeGrant
+from auth_server.oauth.grants.jwt_bearer import JwtBearerGrant
 from auth_server.oauth.grants.refresh_token import RefreshTokenGrant
 from auth_server.oauth.grants.token_exchange import TokenExchangeGrant
 from auth_server.oauth.introspection import setup_introspection
@@ -26,7 +27,10 @@ from auth_server.oauth.token import setup_token
 from auth_server.oauth.userinfo import setup_userinfo
 from auth_server.web.machines import Machines
 
-GRANTS = (AuthorizationCodeGrant, RefreshTokenGrant, ClientCredentialsGrant, DeviceCodeGrant, TokenExchangeGrant)
+GRANTS = (
+    *(AuthorizationCodeGrant, RefreshTokenGrant, ClientCredentialsGrant, DeviceCodeGrant),
+    *(TokenExchangeGrant, JwtBearerGrant),
+)
 
 
 def setup_oauth(app: Flask, machines: Machines, limiter: Limiter) -> None:

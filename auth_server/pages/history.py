@@ -157,6 +157,8 @@ def _of_apps() -> dict[Event, str]:
         Event.USER_CODE_THROTTLED: _("Too many wrong codes"),
         Event.DEVICE_ALLOWED: _("App on another device allowed"),
         Event.APP_DISCONNECTED: _("App disconnected"),
+        Event.IDENTITY_LINKED: _("Apps of your organization may act for you"),
+        Event.IDENTITY_UNLINKED: _("Apps of your organization may act for you no longer"),
         Event.APP_TOLD: _("App told that you signed out; it has confirmed"),
         Event.REFRESH_REUSED: _("A token of an app was used twice, so the app's access ended"),
         Event.FAMILY_MOVE_REFUSED: _("An app was used from two places at once, so its access ended"),

@@ -8,10 +8,11 @@ from typing import Any
 from sqlalchemy import update
 
 from auth_server import config, database
-from auth_server.access import apis, consents, roles
+from auth_server.access import apis, consents, identities, roles
 from auth_server.accounts import addresses, browsers, passkeys, pending, second_factor, sessions, users
 from auth_server.accounts.passkeys import Passkey
 from auth_server.clients import client as clients
+from auth_server.clients import issuers, workload_rules
 from auth_server.clients.client import Client
 from auth_server.errors import RefusedInput
 from auth_server.infra import clock, once
@@ -210,6 +211,25 @@ def end_all_sessions() -> int:
     _end_families("all_signed_out", _FAMILY.c.id.is_not(None))
     record(Event.SESSIONS_ENDED, count=len(ended), cause="everybody")
     return len(ended)
+
+
+def distrust_issuer(issuer: str) -> bool:
+    """Trust an issuer no more: tokens of the clients that it spoke for end, and all that came of assertions."""
+    if not issuers.remove(issuer):
+        return False
+    for client in clients.listing():
+        if any(rule.issuer == issuer for rule in workload_rules.of(client.details)):
+            end_client_tokens(client.client_id, "issuer_removed")
+    _end_families("issuer_removed", _FAMILY.c.session_id == families.NO_SESSION)
+    return True
+
+
+def unlink_identity(issuer: str, subject: str) -> bool:
+    """Let an issuer's subject mean nobody, and end what assertions gave for the person; False when it meant nobody."""
+    user_id = identities.unlink(issuer, subject)
+    if user_id is not None:
+        _end_families("identity_unlinked", _FAMILY.c.user_id == user_id, _FAMILY.c.session_id == families.NO_SESSION)
+    return user_id is not None
 
 
 def revoke_access_token(claims: dict[str, Any]) -> None:

@@ -44,6 +44,7 @@ PARTS: Mapping[str, Part] = {
     ),
     "groups": Part("group_membership", "user_id", shown=("group_name",)),
     "roles": Part("role_of_user", "user_id", shown=("role", "granted_at")),
+    "linked_identities": Part("identity_link", "user_id", shown=("issuer", "subject", "created_at")),
     "password": Part("password", "user_id", shown=("changed_at",), withheld=("hash",)),
     "authenticator_app": Part("totp", "user_id", shown=("confirmed_at",), withheld=("secret_sealed", "last_step")),
     "passkeys": Part(
@@ -150,7 +151,7 @@ LEFT_OUT: Mapping[str, str] = {
     **dict.fromkeys(
         (
             *("api", "client", "client_secret", "group_of_people", "role", "sealed_key", "signing_key", "stamp"),
-            *("status_index", "exchange_rule"),
+            *("status_index", "exchange_rule", "trusted_issuer"),
         ),
         _NOTHING_OF_A_PERSON,
     ),

@@ -34,10 +34,13 @@ COLUMNS = tuple(_FAMILY.columns)
 """What `of_row` takes."""
 _NAMES = tuple(_FAMILY.columns.keys())
 _INSERT = _FAMILY.insert()
+NO_SESSION = ""
+"""The session of a family that was born without one; no session has this id."""
 _LAST_GIVEN = func.coalesce(
     select(func.max(_REFRESH.c.created_at)).where(_REFRESH.c.family_id == _FAMILY.c.id).scalar_subquery(),
     select(func.max(_CODE.c.spent_at)).where(_CODE.c.family_id == _FAMILY.c.id).scalar_subquery(),
     select(func.max(_DEVICE.c.redeemed_at)).where(_DEVICE.c.family_id == _FAMILY.c.id).scalar_subquery(),
+    case((_FAMILY.c.session_id == NO_SESSION, _FAMILY.c.created_at)),
 )
 _LAST_EXCHANGED = select(func.max(_EXCHANGE.c.last_at)).where(_EXCHANGE.c.family_id == _FAMILY.c.id).scalar_subquery()
 _LAST_USED = case((_LAST_EXCHANGED > _LAST_GIVEN, _LAST_EXCHANGED), else_=_LAST_GIVEN)
@@ -86,18 +89,33 @@ class Family:
         return subjects.sid(self.session_id, self.subject)
 
 
+@dataclass(frozen=True)
+class Asserted:
+    """A sign-in that a trusted issuer vouches for, in place of a session: nothing was shown here."""
+
+    user_id: str
+    auth_time: datetime
+    acr: str
+    id: str = NO_SESSION
+    amr: tuple[str, ...] = ()
+
+
 def begin(
     client: Client,
-    session: sessions.Session,
+    session: sessions.Session | Asserted,
     *,
     scopes: Sequence[str],
     resources: Sequence[str],
     nonce: str | None,
     asked: Mapping[str, Any] | None = None,
+    life: timedelta | None = None,
 ) -> str:
-    """Begin a family; return its id. `asked` are the claims that were asked for by name."""
+    """Begin a family, which lives as long as the client's refresh tokens unless it is said; return its id.
+
+    `asked` are the claims that were asked for by name.
+    """
     now = clock.now()
-    expires_at = now + client.refresh_token_ttl
+    expires_at = now + (client.refresh_token_ttl if life is None else life)
     family = {
         "id": str(uuid.uuid4()),
         "client_id": client.client_id,

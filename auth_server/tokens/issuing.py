@@ -116,7 +116,8 @@ def _access_claims(authorization: Authorization, now: datetime, life: timedelta)
     }
     family = authorization.family
     if family:
-        found |= {"sid": family.sid, "fam": family.id, "auth_time": claims.seconds(family.auth_time)}
+        found |= {"sid": family.sid} if family.session_id else {}
+        found |= {"fam": family.id, "auth_time": claims.seconds(family.auth_time)}
         found |= {"acr": family.acr, "amr": list(family.amr)}
         found |= claims.memberships(family.user_id, authorization.scopes)
     if authorization.confirmation:

@@ -90,7 +90,9 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("changed", "says"), CONTRADICTIONS, ids=lambda value: "-".join(value) if isinstance(value, dict) else value[:40])
+@pytest.mark.parametrize(
+    ("changed", "says"), CONTRADICTIONS, ids=lambda value: "-".join(value) if isinstance(value, dict) else value[:40]
+)
 def test_what_contradicts_the_profile_is_refused(changed: dict[str, Any], says: str) -> None:
     """With a sentence that names the field and what to do; without the field, or the profile, it is taken."""
     assert refusal({**FAPI, **changed}).startswith(says)

@@ -118,6 +118,7 @@ def test_what_an_operator_decides_is_not_taken(registry: Flask) -> None:
         **{"access_token_ttl": 3600, "refresh_token_ttl": 10**7, "refresh_token_idle_ttl": 10**7},
         **{"refresh_token_grace": 60, "refresh_token_rotation": False, "id_token_claims": "minimal"},
         **{"optional_scopes": "email", "skip_consent": True, "client_id": "mine", "client_secret": "a" * 43},
+        **{"workload": [{"issuer": "https://ci.example.org", "subject": "x"}]},
         **{"made_by_apply": True, "registration_access_token": "mine"},
     }
     made = register(registry, **wanted, scope="openid orders:read groups roles admin email").json

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from auth_server.access import groups
+from auth_server.access import groups, identities
 from auth_server.accounts import users
+from auth_server.clients import issuers
 from auth_server.database import Base
 from auth_server.pages import recover
 from auth_server.tokens import export
@@ -55,6 +56,8 @@ def test_the_file_has_everything(app: Flask, rp: RelyingParty, ada: users.User) 
     """Every part has rows for somebody who has used everything; it comes at once, as a file that nobody keeps."""
     factories.group(app, "staff")
     factories.within(app, lambda: groups.put(ada.id, ["staff"]))
+    factories.within(app, lambda: issuers.save("https://id.example.org", {"uses": ["id-jag"]}))
+    factories.within(app, lambda: identities.link("https://id.example.org", "x", ada.id))
     tokens = rp.tokens()
     rp.refresh(tokens["refresh_token"])
     rp.browser.submit(rp.browser.get("/account/profile"), "/account/profile", nickname="Countess")

@@ -77,12 +77,12 @@ def signer(alg: str, kid: str = "k1") -> Signer:
     return Signer(alg, ed25519.Ed25519PrivateKey.generate(), kid)
 
 
-def claims(client_id: str, audience: Any, **changed: Any) -> dict[str, Any]:
+def claims(client_id: str, audience: Any, /, **changed: Any) -> dict[str, Any]:
     """Return the claims of a good assertion; None leaves one out, and times are seconds from now."""
     now = int(clock.now().timestamp())
     good = {"iss": client_id, "sub": client_id, "aud": audience, "jti": str(uuid.uuid4()), "iat": 0, "exp": 60}
     found = {name: value for name, value in {**good, **changed}.items() if value is not None}
-    times = {name: now + found[name] for name in ("iat", "exp", "nbf") if type(found.get(name)) is int}
+    times = {name: now + found[name] for name in ("iat", "exp", "nbf", "auth_time") if type(found.get(name)) is int}
     return {**found, **times}
 
 

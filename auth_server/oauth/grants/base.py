@@ -42,7 +42,7 @@ class TokenGrant(BaseGrant, TokenEndpointMixin):  # type: ignore[misc]
 
     @classmethod
     def check_token_endpoint(cls, request: TokenRequest) -> bool:
-        return super().check_token_endpoint(request) and cls.is_on()
+        return bool(super().check_token_endpoint(request)) and cls.is_on()
 
     def authorize(self, client: Client, request: TokenRequest) -> Authorization:
         """Say what was proved, and how it is used up; raise a `ProtocolError`. Writes nothing when it succeeds."""
