@@ -295,7 +295,7 @@ def test_what_is_no_token_says_nothing(job: Workload, bad: str) -> None:
         (CI, {"audience": ""}),
         (CI, {"x": 1}),
     ],
-    ids=lambda value: repr(value)[:40],
+    ids=lambda value: repr(value)[:20],
 )
 def test_an_issuer_that_cannot_be_trusted(app: Flask, issuer: str, about: dict[str, Any]) -> None:
     """Ourselves, plain http, keys of two sorts or none, and everything malformed."""
