@@ -10,7 +10,7 @@ from typing import Any
 from werkzeug.http import parse_etags
 
 from auth_server import config
-from auth_server.access import apis
+from auth_server.access import apis, exchanges
 from auth_server.accounts import sign_in
 from auth_server.clients import fapi, issuers, metadata
 from auth_server.infra import language
@@ -147,7 +147,7 @@ def _encryption(kind: str) -> dict[str, list[str]]:
 
 
 def _registers() -> object:
-    return apis.register(), issuers.register()
+    return apis.register(), issuers.register(), exchanges.is_on()
 
 
 class _Document:

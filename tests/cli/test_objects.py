@@ -285,7 +285,8 @@ def test_an_app_that_a_document_describes_is_blocked_by_its_address(app: Flask, 
         "redirect_uris": ["https://app.example.org/cb"],
         "token_endpoint_auth_method": "none",
     }
-    factories.within(app, lambda: clients.create(plain, client_id=client_id, document_until=clock.now()))
+    details = factories.within(app, lambda: clients.checked(plain))
+    factories.within(app, lambda: clients.add(details, client_id=client_id, document_until=clock.now()))
     shown = run("clients", "show", client_id, "--json").json
     assert (shown["client_id"], shown["self_registered"], shown["disabled"]) == (client_id, True, False)
     run("clients", "disable", client_id, "--yes")

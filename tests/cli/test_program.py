@@ -54,6 +54,7 @@ def test_the_commands_are_the_contracts() -> None:
     clients = "create list show set secrets disable enable delete"
     inner = {"users": users, "groups": "create list delete", "clients": clients, "apis": "create list delete"}
     inner |= {"registration-tokens": "create list revoke", "issuers": "trust list delete link unlink links"}
+    inner |= {"exchanges": "create list delete"}
     inner |= {"invitations": "create list revoke", "mail": "test list retry drop"}
     inner |= {"keys": "list rotate revoke", "sessions": "list revoke", "tokens": "list revoke"}
     expected = {"serve", "init", "setup-link", "apply", *inner}

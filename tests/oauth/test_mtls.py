@@ -19,13 +19,13 @@ from auth_server.accounts import users
 from auth_server.clients import client as clients
 from auth_server.clients import keys, mtls
 from auth_server.errors import InvalidClientMetadata
-from auth_server.infra import outbound
-from tests.support import asserts, factories
+from tests.support import asserts, factories, web_server
 from tests.support import certificate as certs
 from tests.support.browser import Browser
 from tests.support.certificate import DN, HEADER, Holder, certificate
 from tests.support.dpop import DpopKey
 from tests.support.rp import RelyingParty, basic, bearer, payload
+from tests.support.web_server import WebServer
 
 MakeApp = Callable[..., Flask]
 STRANGER = "203.0.113.7"
@@ -46,7 +46,7 @@ def ca() -> Holder:
 def app(make_app: MakeApp, tmp_path: Path, ca: Holder) -> Iterator[Flask]:
     """An application that can see certificates."""
     mtls._authorities.cache_clear()
-    yield make_app(**certs.SETTINGS, mtls_ca_file=certs.ca_file(tmp_path, ca))
+    yield make_app(**certs.SETTINGS, mtls_ca_file=certs.ca_file(tmp_path, ca), outbound_allow_hosts=("127.0.0.1",))
     mtls._authorities.cache_clear()
     keys.forget()
 
@@ -173,41 +173,33 @@ def test_another_certificate_with_the_same_name_or_key_is_not_the_registered_one
     assert reasons(app) == ["the certificate is none of the client's"] * 3
 
 
-def publish(monkeypatch: pytest.MonkeyPatch, *jwks: dict[str, Any]) -> list[str]:
-    """Let every address publish these keys; return what is asked for."""
-    fetched: list[str] = []
-
-    def fetch(uri: str) -> outbound.Document:
-        fetched.append(uri)
-        return outbound.Document({"keys": list(jwks)}, None)
-
-    monkeypatch.setattr(outbound, "fetch_json", fetch)
+@pytest.fixture
+def publisher() -> Iterator[WebServer]:
     keys.forget()
-    return fetched
+    with web_server.running(web_server.as_json({"keys": []})) as server:
+        yield server
 
 
-JWKS_URI = "https://app.example.org/jwks"
-
-
-def test_published_certificates_are_looked_up(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_published_certificates_are_looked_up(app: Flask, publisher: WebServer) -> None:
     """`jwks_uri`: fetched when needed, and no more than once a minute, whatever strangers show."""
     mine = certificate()
-    fetched = publish(monkeypatch, mine.jwk())
-    client_id = factories.service(app, **OWN, jwks_uri=JWKS_URI)[0].client_id
+    publisher.behave = web_server.as_json({"keys": [mine.jwk()]})
+    client_id = factories.service(app, **OWN, jwks_uri=publisher.url("/jwks"))[0].client_id
     assert ask(app, client_id, mine.headers).status_code == 200
     is_stranger(ask(app, client_id, certificate().headers))
-    assert fetched == [JWKS_URI]
+    assert len(publisher.requests) == 1
 
 
-def test_a_certificate_that_is_not_its_keys_opens_nothing(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_certificate_that_is_not_its_keys_opens_nothing(app: Flask, publisher: WebServer) -> None:
     """Unreadable, or another's: refused where it is registered, left out where it is published, and its key too."""
     mine, other = certificate(), certificate()
     for broken in (["AAAA"], ["é"], [], "x", [7], [mine.bare[:-8]], [other.bare], [other.bare, mine.bare], [mine.pem]):
         with pytest.raises(InvalidClientMetadata) as refused:
             own(app, mine.jwk(x5c=broken))
         assert refused.value.description == "jwks: an x5c is not its key's certificate, or cannot be read"
-        publish(monkeypatch, mine.jwk(x5c=broken))
-        client_id = factories.service(app, **OWN, jwks_uri=JWKS_URI)[0].client_id
+        publisher.behave = web_server.as_json({"keys": [mine.jwk(x5c=broken)]})
+        keys.forget()
+        client_id = factories.service(app, **OWN, jwks_uri=publisher.url("/jwks"))[0].client_id
         for shown in (mine, other):
             is_stranger(ask(app, client_id, shown.headers))
     chain = [mine.bare, other.bare]
