@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from auth_server import values
-from auth_server.certificate_settings import CertificateSettings
+from auth_server.proxy_settings import ProxySettings
 from auth_server.values import setting
 from auth_server.watch_settings import WatchSettings
 
@@ -37,7 +37,7 @@ class ConfigurationError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(WatchSettings, CertificateSettings):
+class Settings(WatchSettings, ProxySettings):
     """What the operator decides. Durations are `timedelta`."""
 
     issuer: str = setting(
@@ -145,9 +145,6 @@ class Settings(WatchSettings, CertificateSettings):
     jwks_max_age: timedelta = setting(values.duration, timedelta(minutes=15), "Cache time of the key set.", "15m")
     status_list_ttl: timedelta = setting(
         values.duration, timedelta(seconds=10), "Cache time of status lists: 1 second to 5 minutes.", "10"
-    )
-    trusted_proxies: tuple[values.Network, ...] = setting(
-        values.networks, (), "Whose X-Forwarded-* headers are believed.", "127.0.0.1,10.0.0.0/8"
     )
     outbound_ca_file: str = setting(
         values.ca_file, "", "Extra CA bundle for the server's own requests.", "/etc/ssl/internal.pem"
@@ -287,7 +284,7 @@ def _problems_between(settings: Settings) -> list[str]:
         found.append(f"{PREFIX}TRUSTED_BROWSER_TTL: expected 0, or 1 to 30 days (example: 30d)")
     if settings.signup == "domain" and not settings.signup_domains:
         found.append(f"{PREFIX}SIGNUP_DOMAINS: expected with SIGNUP=domain (example: example.org)")
-    found += [PREFIX + problem for problem in settings.problems_with_proxies(settings.trusted_proxies)]
+    found += [PREFIX + problem for problem in settings.problems_with_proxies()]
     lives = ("refresh_token_ttl", "refresh_token_idle_ttl", "session_idle_ttl", "session_absolute_ttl", "remember_ttl")
     for name in lives:
         if getattr(settings, name) <= timedelta(0):

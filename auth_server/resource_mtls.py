@@ -29,8 +29,8 @@ def nothing() -> str:
 def certificate_header(name: str, *proxies: str) -> Tell:
     """Return what reads a header that these proxies (addresses or networks) set, and nobody else's."""
     trusted = [ipaddress.ip_network(proxy) for proxy in proxies]
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]{4,60}", name) or not trusted:
-        raise ValueError("a header's name of letters and digits alone, and the proxies that set it")
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{4,60}", name) or not trusted:
+        raise ValueError("a header's name without underscores, and the proxies that set it")
 
     def tell() -> str:
         try:

@@ -200,9 +200,9 @@ def host_rules(text: str) -> tuple[str, ...]:
 
 
 def header_name(text: str) -> str:
-    """Accept a header's name that no other spelling stands for; "" is none."""
-    if text and not re.fullmatch(r"[A-Za-z][A-Za-z0-9]{4,60}", text):
-        raise Invalid("expected a name of letters and digits alone: Client_Cert would pass for Client-Cert")
+    """Accept a header's name, without underscores, which many programs take for hyphens; "" is none."""
+    if text and not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{4,60}", text):
+        raise Invalid("expected a name of letters, digits and hyphens")
     if text.lower() in _TAKEN_HEADERS:
         raise Invalid("expected a header that means nothing else")
     return text

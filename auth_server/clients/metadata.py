@@ -79,7 +79,7 @@ def is_offered(method: str) -> bool:
     if method not in BY_CERTIFICATE:
         return True
     settings = config.current()
-    return bool(settings.mtls_cert_header and (method == BY_OWN_CERTIFICATE or settings.mtls_ca_file))
+    return bool(settings.sees_certificates and (method == BY_OWN_CERTIFICATE or settings.mtls_ca_file))
 
 
 def _fill_in(values: dict[str, Any]) -> None:
@@ -142,7 +142,7 @@ def _check_certificates(values: Mapping[str, Any]) -> None:
     """RFC 8705 §2.1.2 and §3.4: nothing that this server cannot see, and no two ways at once."""
     method = str(values.get("token_endpoint_auth_method"))
     if not is_offered(method):
-        needed = "MTLS_CERT_HEADER and MTLS_CA_FILE" if method == BY_ISSUED_CERTIFICATE else "MTLS_CERT_HEADER"
+        needed = "TRUSTED_PROXIES and MTLS_CA_FILE" if method == BY_ISSUED_CERTIFICATE else "TRUSTED_PROXIES"
         raise InvalidClientMetadata(f"token_endpoint_auth_method: {method} needs the settings {needed}")
     named = [name for name in subject.FIELDS if name in values]
     if method == BY_ISSUED_CERTIFICATE and len(named) != 1:
@@ -151,8 +151,8 @@ def _check_certificates(values: Mapping[str, Any]) -> None:
         raise InvalidClientMetadata(f"{named[0]}: is for token_endpoint_auth_method {BY_ISSUED_CERTIFICATE} alone")
     if not values.get(fapi.BY_CERTIFICATE):
         return
-    if not config.current().mtls_cert_header:
-        raise InvalidClientMetadata(f"{fapi.BY_CERTIFICATE}: needs the setting MTLS_CERT_HEADER")
+    if not config.current().sees_certificates:
+        raise InvalidClientMetadata(f"{fapi.BY_CERTIFICATE}: needs the setting TRUSTED_PROXIES")
     if values.get("dpop_bound_access_tokens"):
         raise InvalidClientMetadata(f"{fapi.BY_CERTIFICATE}: give it or dpop_bound_access_tokens, not both")
 

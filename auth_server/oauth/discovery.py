@@ -112,7 +112,7 @@ def provider_metadata(server: Server) -> dict[str, Any]:
 
 def _certificates(settings: config.Settings) -> dict[str, Any]:
     """Return what is said of client certificates, where they can be seen (RFC 8705 §3.3 and §5)."""
-    if not settings.mtls_cert_header:
+    if not settings.sees_certificates:
         return {}
     told: dict[str, Any] = {fapi.BY_CERTIFICATE: True}
     if settings.mtls_alias:

@@ -69,10 +69,11 @@ class Request:
     @cached_property
     def shown(self) -> Shown:
         """Return the certificate of the client's connection, which only a trusted proxy can tell of."""
-        name = config.current().mtls_cert_header
-        if not name or not request_id.is_from_proxy(self.environ):
+        settings = config.current()
+        if not settings.sees_certificates or not request_id.is_from_proxy(self.environ):
             return certificate.NOTHING
-        return certificate.read(self.environ.get(f"HTTP_{name.upper()}", ""), clock.now())
+        name = settings.mtls_cert_header.upper().replace("-", "_")
+        return certificate.read(self.environ.get(f"HTTP_{name}", ""), clock.now())
 
     @cached_property
     def form(self) -> dict[str, list[str]]:

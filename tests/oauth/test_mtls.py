@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -173,6 +174,17 @@ def test_another_certificate_with_the_same_name_or_key_is_not_the_registered_one
     assert reasons(app) == ["the certificate is none of the client's"] * 3
 
 
+def test_the_standard_header_is_believed_of_proxies_that_are_named(make_app: MakeApp) -> None:
+    """RFC 9440, without any other setting; of nobody else."""
+    app = make_app(trusted_proxies=certs.SETTINGS["trusted_proxies"])
+    mine = certificate()
+    client_id = own(app, mine.jwk())
+    shown = {"Client-Cert": f":{mine.bare}:"}
+    assert ask(app, client_id, shown).status_code == 200
+    is_stranger(ask(app, client_id, shown, address=STRANGER))
+    is_stranger(ask(app, client_id, {"Client-Cert": f":{certificate().bare}:"}))
+
+
 @pytest.fixture
 def publisher() -> Iterator[WebServer]:
     keys.forget()
@@ -259,9 +271,21 @@ def test_a_strangers_header_is_worthless(app: Flask, ca: Holder) -> None:
     assert set(reasons(app)) == {"no certificate came along"}
 
 
+EVERYBODY = (ipaddress.ip_network("0.0.0.0/0"),)
+
+
 @pytest.mark.parametrize("method", [ISSUED, OWN])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"trusted_proxies": EVERYBODY},
+        {**certs.SETTINGS, "mtls_cert_header": ""},
+    ],
+    ids=["no proxy", "everybody", "no header"],
+)
 def test_nothing_of_it_is_there_unless_it_is_on(
-    make_app: MakeApp, tmp_path: Path, ca: Holder, method: dict[str, Any]
+    make_app: MakeApp, tmp_path: Path, ca: Holder, method: dict[str, Any], settings: dict[str, Any]
 ) -> None:
     """Not in the metadata, not to be registered; and a client from before gets nothing, whatever comes along."""
     mine = certificate(ca)
@@ -270,14 +294,15 @@ def test_nothing_of_it_is_there_unless_it_is_on(
     )
     file = certs.ca_file(tmp_path, ca)
     client_id = factories.service(make_app(**certs.SETTINGS, mtls_ca_file=file), **about)[0].client_id
-    off = make_app(trusted_proxies=certs.SETTINGS["trusted_proxies"])
-    is_stranger(ask(off, client_id, mine.headers))
+    off = make_app(**settings)
+    for name in (HEADER, "Client-Cert"):
+        is_stranger(ask(off, client_id, {name: mine.escaped}))
     found = off.test_client().get("/.well-known/openid-configuration").json
     assert not {name for name in found if "mtls" in name or "tls_" in name}
     assert "tls_client_auth" not in str(found)
     with pytest.raises(InvalidClientMetadata) as refused:
         factories.service(off, **about)
-    assert "MTLS_CERT_HEADER" in refused.value.description
+    assert "TRUSTED_PROXIES" in refused.value.description
     with pytest.raises(InvalidClientMetadata):
         factories.service(off, **{BOUND: True})
     half = make_app(**certs.SETTINGS)
