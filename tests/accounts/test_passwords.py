@@ -210,8 +210,8 @@ def test_the_prehash_key_is_sealed_and_needed(user: users.User) -> None:
     """The key lies sealed in the database: a dump without the master secret cannot even be guessed at."""
     passwords.store(user.id, GOOD)
     rows = db.session.scalars(select(SealedKey)).all()
-    assert [row.name for row in rows] == ["password-prehash"]
-    assert rows[0].sealed.startswith("v1.")
+    assert "password-prehash" in [row.name for row in rows]
+    assert all(row.sealed.startswith("v1.") for row in rows)
 
 
 def test_a_new_master_secret_keeps_passwords(make_app: Callable[..., Flask]) -> None:
