@@ -20,7 +20,7 @@ from benchmarks.callers import Caller
 from benchmarks.grounds import OPAQUE, PERSON, OurGround
 from benchmarks.servers import Server
 
-_CODES = 5000
+_CODES = 20
 _FAMILIES = 1000
 _ROTATORS = 4
 _NGINX = """
@@ -141,8 +141,11 @@ def _watch(pair: Pair, seconds: float) -> list[dict[str, Any]]:
     )
     ground, found = OurGround(pair.port, pair.environ), []
     keys = callers.key_set(pair.port)
-    codes = deque(ground.codes(f"{PERSON} {OPAQUE}", _CODES))
     families = deque(ground.refresh_tokens(f"offline_access {OPAQUE}", _FAMILIES))
+
+    def codes() -> list[str]:
+        return ground.codes(f"{PERSON} {OPAQUE}", _CODES)
+
     for name, act in steps:
         acts = [callers.signs(keys), callers.signs(keys), callers.redeems(codes), callers.revokes, callers.revokes]
         acts += [callers.rotates(families) for _rotator in range(_ROTATORS)]
