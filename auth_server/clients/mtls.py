@@ -29,7 +29,7 @@ _FOR_CLIENTS = (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDE
 def check(client: Client, shown: Shown) -> None:
     """Refuse a certificate that is not the client's; raise `InvalidClient`, which tells strangers nothing."""
     if not metadata.is_offered(client.auth_method or ""):
-        raise InvalidClient(detail=f"{client.auth_method} is not on: see MTLS_CERT_HEADER and MTLS_CA_FILE")
+        raise InvalidClient(detail=f"{client.auth_method} is not on: see TRUSTED_PROXIES and MTLS_CA_FILE")
     if shown.certificate is None:
         raise InvalidClient(detail=shown.problem)
     if client.auth_method == metadata.BY_OWN_CERTIFICATE:

@@ -6,14 +6,14 @@ Names that are unknown here, or out of its reach, are ignored like scopes that a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from auth_server.access import policy
 from auth_server.clients.client import Client
 from auth_server.errors import InvalidRequest, UnmetAuthenticationRequirements
+from auth_server.infra import strict_json
 from auth_server.keys import access_token
 from auth_server.tokens.claims import ID_TOKEN, SCOPE_OF, USERINFO
 
@@ -81,24 +81,9 @@ def kept(wish: Wish, scopes: Collection[str], consented: Collection[str]) -> dic
 
 def _document(text: str) -> dict[str, Any]:
     try:
-        document = json.loads(text, object_pairs_hook=_members, parse_constant=_no_number)
-    except (ValueError, RecursionError):
-        raise InvalidRequest("claims must be a JSON object") from None
-    if not isinstance(document, dict):
-        raise InvalidRequest("claims must be a JSON object")
-    return document
-
-
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Which one of two members of a name counts is not for each reader to choose (RFC 8259 §4)."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise InvalidRequest("claims: a member is repeated")
-    return found
-
-
-def _no_number(_text: str) -> NoReturn:
-    raise ValueError("JSON has no such number")
+        return strict_json.read_object(text)
+    except ValueError:
+        raise InvalidRequest("claims must be a JSON object, well-formed and with no name twice") from None
 
 
 def _asks(document: Mapping[str, Any], place: str) -> Asks:

@@ -11,6 +11,7 @@ from flask import Response, render_template, request
 
 from auth_server.access import apis, consents
 from auth_server.access.apis import Api
+from auth_server.access.consents import Given
 from auth_server.accounts.sessions import Session
 from auth_server.clients import document_address, identity
 from auth_server.clients.client import Client
@@ -76,7 +77,7 @@ def granted_claims(found: AuthorizationRequest, session: Session, scopes: tuple[
         return tuple(name for name in names if name in found.consented_claims)
     if found.client.first_party or not names:
         return names
-    held = details.known(consents.find(session.user_id, found.client.client_id))
+    held = details.known(_given(found.client, session.user_id))
     return tuple(name for name in names if name in held)
 
 
@@ -154,7 +155,9 @@ def answer(found: AuthorizationRequest, session: Session, scopes: tuple[str, ...
     chosen = set(request.form.getlist(details.FIELD))
     refused = {line.scope for line in lines if line.field == details.FIELD and line.optional} - chosen
     names = _asked_by_name(found, scopes)
-    claims = details.allowed(found.client, session.user_id, names, chosen=chosen, unticked=refused)
+    claims = details.allowed(
+        found.client, _given(found.client, session.user_id), names, chosen=chosen, unticked=refused
+    )
     taken_back = set(names) - set(claims)
     remember(session.user_id, found.client, allowed, unticked | refused, claims=claims, claims_taken_back=taken_back)
     waiting.note_consent(found.id, session.id, allowed, claims)
@@ -225,8 +228,14 @@ def _asked_by_name(found: AuthorizationRequest, scopes: tuple[str, ...]) -> tupl
 
 def _held(client: Client, user_id: str) -> frozenset[str]:
     """Return what the person has allowed the app before."""
+    given = _given(client, user_id)
+    return given.scopes if given else frozenset()
+
+
+def _given(client: Client, user_id: str) -> Given | None:
+    """Return what the person has allowed before, of an app that is still who it was."""
     given = consents.find(user_id, client.client_id)
-    return given.scopes if given and given.is_for(identity.of(client)) else frozenset()
+    return given if given and given.is_for(identity.of(client)) else None
 
 
 def _is_who_it_was(client: Client, user_id: str, *, otherwise: bool = False) -> bool:
@@ -254,7 +263,7 @@ def _permission(scope: str, client: Client, *, new: bool) -> Permission:
 
 
 def _claim_lines(client: Client, user_id: str, names: tuple[str, ...]) -> list[Permission]:
-    given = consents.find(user_id, client.client_id)
+    given = _given(client, user_id)
     held = details.known(given)
     return [
         Permission(

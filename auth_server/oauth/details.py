@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from auth_server.access import consents
 from auth_server.access.consents import Given
 from auth_server.clients.client import Client
 from auth_server.tokens.claims import OF_SCOPE, SCOPE_OF
@@ -39,10 +38,10 @@ def certain(client: Client, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def allowed(
-    client: Client, user_id: str, names: Sequence[str], *, chosen: Collection[str], unticked: Collection[str]
+    client: Client, given: Given | None, names: Sequence[str], *, chosen: Collection[str], unticked: Collection[str]
 ) -> list[str]:
     """Return what a form allows of the asked claims: `chosen` and `unticked` are the scopes of its lines."""
-    held = known(consents.find(user_id, client.client_id))
+    held = known(given)
     surely = certain(client, names)
     return [
         name

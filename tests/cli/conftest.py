@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from auth_server import database
 from auth_server.cli.root import root
 from tests.conftest import SECRET_KEY
+from tests.support.declared import FILE, SECRET
 
 PROGRAM = (sys.executable, "-c", "from auth_server.cli import main; main()")
 
@@ -86,3 +87,15 @@ def program(environment: dict[str, str]) -> Run:
         return Done(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a file for `apply`, with its secrets in place."""
+    monkeypatch.setenv("GRAFANA_SECRET", SECRET)
+    monkeypatch.setenv("SHORT_PASSWORD", "too short")
+    password = tmp_path / "password"
+    password.write_text("correct horse battery staple\n")
+    found = tmp_path / "auth-server.toml"
+    found.write_text(FILE.replace("PASSWORD_FILE", str(password)))
+    return found

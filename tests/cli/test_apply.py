@@ -2,58 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 from pathlib import Path
 
-import bcrypt
 import pytest
 from flask import Flask
 
 from tests.cli.conftest import PROGRAM, Run
-from tests.support import assertion, asserts, factories
-from tests.support.assertion import Signer
-from tests.support.browser import Browser
-from tests.support.rp import basic
-
-SECRET = "a-secret-of-more-than-32-characters-0123"
-FILE = """
-[client.grafana]
-client_name   = "Grafana"
-redirect_uris = ["https://grafana.example.org/login/generic_oauth"]
-scope         = "openid profile email groups orders:read"
-client_secret = { env = "GRAFANA_SECRET" }
-first_party   = true
-
-[api."https://orders.example.org"]
-name   = "Orders"
-scopes = { "orders:read" = "Read your orders", "orders:write" = "Change your orders" }
-
-[group.staff]
-name = "Staff"
-
-[role.support]
-scopes = ["orders:read"]
-groups = ["staff"]
-
-[user."ada@example.org"]
-name     = "Ada"
-groups   = ["staff"]
-password = { file = "PASSWORD_FILE" }
-"""
-
-
-@pytest.fixture
-def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the file, with its secrets in place."""
-    monkeypatch.setenv("GRAFANA_SECRET", SECRET)
-    monkeypatch.setenv("SHORT_PASSWORD", "too short")
-    password = tmp_path / "password"
-    password.write_text("correct horse battery staple\n")
-    found = tmp_path / "auth-server.toml"
-    found.write_text(FILE.replace("PASSWORD_FILE", str(password)))
-    return found
+from tests.support import asserts
+from tests.support.declared import SECRET
 
 
 def test_it_makes_everything_and_then_nothing(run: Run, file: Path) -> None:
@@ -113,14 +71,6 @@ def test_a_change_is_named_by_its_fields(run: Run, file: Path) -> None:
         "change client grafana (client_name)",
     ]
     assert len(run("clients", "secrets", "grafana", "--json").json["secrets"]) == 1
-
-
-def test_a_declared_secret_rotates_with_overlap(run: Run, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The old secret stays valid until it is removed by hand."""
-    run("apply", str(file))
-    monkeypatch.setenv("GRAFANA_SECRET", SECRET + "-new")
-    assert run("apply", str(file)).out.strip() == "change client grafana (secret)"
-    assert len(run("clients", "secrets", "grafana", "--json").json["secrets"]) == 2
 
 
 def test_prune_deletes_only_what_apply_made(run: Run, file: Path) -> None:
@@ -202,111 +152,6 @@ def test_a_wrong_file_changes_nothing(run: Run, file: Path, old: str, new: str, 
     assert run("groups", "list", "--json").json == []
     file.write_text(good)
     run("apply", str(file))
-
-
-ROBOT = """
-[client.robot]
-grant_types   = ["client_credentials"]
-scope         = "orders:read"
-client_secret = SECRET
-
-[api."https://orders.example.org"]
-scopes = { "orders:read" = "Read your orders" }
-secret = SECRET
-"""
-SOURCES = ['{ env = "ROBOT_SECRET" }', '{ file = "FOLDER/secret" }', '{ hash = "sha256:DIGEST" }']
-
-
-@pytest.mark.parametrize("source", SOURCES, ids=["env", "file", "hash"])
-def test_a_declared_secret_opens_the_door(
-    app: Flask, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
-) -> None:
-    """From each source, for a client and for an API's credentials; another secret does not."""
-    monkeypatch.setenv("ROBOT_SECRET", SECRET)
-    (tmp_path / "secret").write_text(SECRET + "\n")
-    source = source.replace("FOLDER", str(tmp_path)).replace("DIGEST", hashlib.sha256(SECRET.encode()).hexdigest())
-    file = tmp_path / "robot.toml"
-    file.write_text(ROBOT.replace("SECRET", source))
-    done = run("apply", str(file))
-    assert SECRET not in done.out + done.err
-    assert done.err == ""
-
-    fields = {"grant_type": "client_credentials"}
-    granted = app.test_client().post("/oauth/token", data=fields, headers=basic("robot", SECRET))
-    assert granted.status_code == 200, granted.text
-    refused = app.test_client().post("/oauth/token", data=fields, headers=basic("robot", SECRET[::-1]))
-    asserts.is_oauth_error(refused, "invalid_client", 401)
-
-    api = run("apis", "list", "--json").json[0]
-    asked = {"token": granted.json["access_token"]}
-    answer = app.test_client().post("/oauth/introspect", data=asked, headers=basic(api["client_id"], SECRET))
-    assert answer.json["active"] is True
-    refused = app.test_client().post("/oauth/introspect", data=asked, headers=basic(api["client_id"], SECRET[::-1]))
-    asserts.is_oauth_error(refused, "invalid_client", 401)
-
-
-def test_a_declared_client_signs(app: Flask, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With its key, or with its secret, which must be at hand for that; declared twice it changes nothing."""
-    monkeypatch.setenv("ROBOT_SECRET", SECRET)
-    key = assertion.signer("EdDSA")
-    file = tmp_path / "signing.toml"
-    x, kid = key.jwk()["x"], key.kid
-    file.write_text(f"""
-[client.robot]
-grant_types = ["client_credentials"]
-token_endpoint_auth_method = "private_key_jwt"
-jwks = {{ keys = [{{ kty = "OKP", crv = "Ed25519", x = "{x}", kid = "{kid}" }}] }}
-
-[client.old-robot]
-grant_types = ["client_credentials"]
-token_endpoint_auth_method = "client_secret_jwt"
-client_secret = {{ env = "ROBOT_SECRET" }}
-""")
-    assert run("apply", str(file)).out.splitlines() == ["create client robot", "create client old-robot"]
-    assert "nothing to change" in run("apply", str(file)).out
-    for client_id, by in (("robot", key), ("old-robot", Signer("HS256", SECRET.encode()))):
-        form = {"grant_type": "client_credentials"}
-        for signer, status in ((by, 200), (Signer("HS256", SECRET[::-1].encode()), 401)):
-            token = signer.token(assertion.claims(client_id, "http://localhost:8421"))
-            answer = app.test_client().post("/oauth/token", data={**form, **assertion.fields(token)})
-            assert answer.status_code == status
-    digest = hashlib.sha256(SECRET.encode()).hexdigest()
-    file.write_text(file.read_text().replace('env = "ROBOT_SECRET"', f'hash = "sha256:{digest}"'))
-    assert "needs the secret itself, from env or file" in run("apply", str(file), code=1).err
-    file.write_text(file.read_text().replace("client_secret_jwt", "client_secret_post"))
-    assert run("apply", str(file)).out.splitlines() == ["change client old-robot (token_endpoint_auth_method)"]
-    file.write_text(
-        file.read_text()
-        .replace("client_secret_post", "client_secret_jwt")
-        .replace(f'hash = "sha256:{digest}"', 'env = "ROBOT_SECRET"')
-    )
-    assert run("apply", str(file)).out.splitlines() == ["change client old-robot (token_endpoint_auth_method, secret)"]
-
-
-def test_a_declared_password_signs_in(app: Flask, run: Run, file: Path) -> None:
-    """In the clear from outside, or as a bcrypt string of another server."""
-    factories.person(app, "root@example.org", roles=["administrator"])  # without one every page leads to set-up
-    hashed = bcrypt.hashpw(b"moved from another server", bcrypt.gensalt(4)).decode()
-    hash_only = f'[user."eve@example.org"]\npassword = {{ hash = "{hashed}" }}\n[user."ben@example.org"]\n'
-    file.write_text(file.read_text() + hash_only)
-    run("apply", str(file))
-    for email, password in (
-        ("ada@example.org", "correct horse battery staple"),
-        ("eve@example.org", "moved from another server"),
-    ):
-        assert Browser(app).sign_in(email, password).status_code == 303
-        assert Browser(app).sign_in(email, password + "x").status_code == 401
-    assert Browser(app).sign_in("ben@example.org", hashed).status_code == 401
-
-
-def test_a_password_that_the_person_changed_stays(app: Flask, run: Run, file: Path) -> None:
-    """The file sets the first one only."""
-    factories.person(app, "root@example.org", roles=["administrator"])
-    run("apply", str(file))
-    run("users", "set", "ada@example.org", "--password-stdin", given="another horse, another staple\n")
-    assert run("apply", str(file)).out.strip() == "nothing to change"
-    assert Browser(app).sign_in("ada@example.org", "another horse, another staple").status_code == 303
-    assert Browser(app).sign_in("ada@example.org", "correct horse battery staple").status_code == 401
 
 
 def test_what_the_file_does_not_name_of_a_person_stays(run: Run, file: Path) -> None:
@@ -443,78 +288,3 @@ def test_servers_that_start_at_once_apply_one_file_once(
     assert [process.returncode for process in starting] == [0, 0, 0], messages
     assert sum("create client grafana" in text for text in messages) == 1
     assert len(run("clients", "secrets", "grafana", "--json").json["secrets"]) == 1
-
-
-EXCHANGE = """
-[client.orders-backend]
-client_name   = "Orders backend"
-grant_types   = ["urn:ietf:params:oauth:grant-type:token-exchange"]
-client_secret = { env = "GRAFANA_SECRET" }
-
-[api."https://files.example.org"]
-name   = "Files"
-scopes = { "files:read" = "See your files" }
-
-[exchange.orders-to-files]
-client        = "orders-backend"
-from_audience = "https://orders.example.org"
-to_audience   = "https://files.example.org"
-scopes        = ["files:read"]
-from_clients  = ["grafana"]
-"""
-
-
-def test_rules_of_token_exchange_are_declared(run: Run, file: Path) -> None:
-    """Made after what they name, changed by field, pruned first; safe to repeat (RFC 8693)."""
-    plain = file.read_text()
-    file.write_text(plain + EXCHANGE)
-    assert "create exchange orders-to-files" in run("apply", str(file)).out.splitlines()
-    assert run("apply", str(file)).out.strip() == "nothing to change"
-    assert run("exchanges", "list", "--json").json == [
-        {
-            "name": "orders-to-files",
-            "client": "orders-backend",
-            "from_audience": "https://orders.example.org",
-            "from_clients": ["grafana"],
-            "to_audience": "https://files.example.org",
-            "scopes": ["files:read"],
-            "impersonation": False,
-            "bound_tokens": False,
-        }
-    ]
-    file.write_text(plain + EXCHANGE.replace('["grafana"]', "[]") + "impersonation = true\n")
-    assert run("apply", str(file)).out.strip() == "change exchange orders-to-files (from_clients, impersonation)"
-    file.write_text(plain)
-    assert run("apply", str(file), "--prune", "--yes").out.splitlines() == [
-        "delete exchange orders-to-files",
-        "delete client orders-backend",
-        "delete api https://files.example.org",
-    ]
-    assert run("exchanges", "list", "--json").json == []
-
-
-@pytest.mark.parametrize(
-    ("was", "becomes", "problem"),
-    [
-        ('client        = "orders-backend"', 'client = "nobody"', "no such client"),
-        ('client        = "orders-backend"', "", "no such client"),
-        ('client        = "orders-backend"', 'client = "grafana"', "the client needs the grant type urn:ietf:"),
-        ('from_audience = "https://orders.example.org"', 'from_audience = "orders"', "name a registered API"),
-        ('["files:read"]', '["files:read", "orders:read"]', "name scopes of https://files.example.org"),
-        ('["files:read"]', '["roles"]', "name scopes of https://files.example.org"),
-        ('["files:read"]', '"files:read"', "scopes: expected a list of texts"),
-        ('["grafana"]', '["nobody"]', "no such client"),
-        ("from_clients ", "from_client ", "from_client: no such key; did you mean from_clients?"),
-        ("[exchange.orders-to-files]", '[exchange."a b"]', "this name is not possible for a rule"),
-    ],
-)
-def test_a_rule_that_would_never_hold_is_refused(run: Run, file: Path, was: str, becomes: str, problem: str) -> None:
-    """With the line where it stands, and nothing is made."""
-    assert EXCHANGE.count(was) == 1
-    text = file.read_text() + EXCHANGE.replace(was, becomes)
-    file.write_text(text)
-    line = [number for number, row in enumerate(text.splitlines(), 1) if (becomes or "[exchange.") in row][-1]
-    done = run("apply", str(file), code=1)
-    assert f":{line}: exchange." in done.err, done.err
-    assert problem in done.err
-    assert run("exchanges", "list", "--json").json == []

@@ -1,8 +1,11 @@
-"""`exchanges`: rules of token exchange by command."""
+"""Rules of token exchange, by command (`exchanges`) and in the file of `apply`."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.cli.conftest import Run
 
@@ -63,3 +66,78 @@ def test_a_rule_names_what_is_there(run: Run) -> None:
         assert word in create(run, **{"client": client_id, "code": 1, **changed}).err
     create(run, client=client_id)
     assert "already" in create(run, client=client_id, code=1).err
+
+
+DECLARED = """
+[client.orders-backend]
+client_name   = "Orders backend"
+grant_types   = ["urn:ietf:params:oauth:grant-type:token-exchange"]
+client_secret = { env = "GRAFANA_SECRET" }
+
+[api."https://files.example.org"]
+name   = "Files"
+scopes = { "files:read" = "See your files" }
+
+[exchange.orders-to-files]
+client        = "orders-backend"
+from_audience = "https://orders.example.org"
+to_audience   = "https://files.example.org"
+scopes        = ["files:read"]
+from_clients  = ["grafana"]
+"""
+
+
+def test_rules_of_token_exchange_are_declared(run: Run, file: Path) -> None:
+    """Made after what they name, changed by field, pruned first; safe to repeat (RFC 8693)."""
+    plain = file.read_text()
+    file.write_text(plain + DECLARED)
+    assert "create exchange orders-to-files" in run("apply", str(file)).out.splitlines()
+    assert run("apply", str(file)).out.strip() == "nothing to change"
+    assert run("exchanges", "list", "--json").json == [
+        {
+            "name": "orders-to-files",
+            "client": "orders-backend",
+            "from_audience": "https://orders.example.org",
+            "from_clients": ["grafana"],
+            "to_audience": "https://files.example.org",
+            "scopes": ["files:read"],
+            "impersonation": False,
+            "bound_tokens": False,
+        }
+    ]
+    file.write_text(plain + DECLARED.replace('["grafana"]', "[]") + "impersonation = true\n")
+    assert run("apply", str(file)).out.strip() == "change exchange orders-to-files (from_clients, impersonation)"
+    file.write_text(plain)
+    assert run("apply", str(file), "--prune", "--yes").out.splitlines() == [
+        "delete exchange orders-to-files",
+        "delete client orders-backend",
+        "delete api https://files.example.org",
+    ]
+    assert run("exchanges", "list", "--json").json == []
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "problem"),
+    [
+        ('client        = "orders-backend"', 'client = "nobody"', "no such client"),
+        ('client        = "orders-backend"', "", "no such client"),
+        ('client        = "orders-backend"', 'client = "grafana"', "the client needs the grant type urn:ietf:"),
+        ('from_audience = "https://orders.example.org"', 'from_audience = "orders"', "name a registered API"),
+        ('["files:read"]', '["files:read", "orders:read"]', "name scopes of https://files.example.org"),
+        ('["files:read"]', '["roles"]', "name scopes of https://files.example.org"),
+        ('["files:read"]', '"files:read"', "scopes: expected a list of texts"),
+        ('["grafana"]', '["nobody"]', "no such client"),
+        ("from_clients ", "from_client ", "from_client: no such key; did you mean from_clients?"),
+        ("[exchange.orders-to-files]", '[exchange."a b"]', "this name is not possible for a rule"),
+    ],
+)
+def test_a_rule_that_would_never_hold_is_refused(run: Run, file: Path, was: str, becomes: str, problem: str) -> None:
+    """With the line where it stands, and nothing is made."""
+    assert DECLARED.count(was) == 1
+    text = file.read_text() + DECLARED.replace(was, becomes)
+    file.write_text(text)
+    line = [number for number, row in enumerate(text.splitlines(), 1) if (becomes or "[exchange.") in row][-1]
+    done = run("apply", str(file), code=1)
+    assert f":{line}: exchange." in done.err, done.err
+    assert problem in done.err
+    assert run("exchanges", "list", "--json").json == []

@@ -15,26 +15,6 @@ from tests.support.browser import Browser, Page
 from tests.support.factories import ORDERS, REDIRECT_URI
 from tests.support.rp import RelyingParty, answer_of, challenge_of, payload
 
-BROKEN: tuple[dict[str, Any], ...] = (
-    {"response_type": "token"},
-    {"response_type": 'to"ken'},
-    {"response_type": None},
-    {"response_mode": "fragment"},
-    {"scope": "nothing:known"},
-    {"prompt": "sometimes"},
-    {"request_uri": "https://evil.test/request"},
-    {"registration": "{}"},
-    {"code_challenge": None},
-    {"code_challenge_method": "plain"},
-    {"max_age": "soon"},
-    {"claims": "{"},
-    {"id_token_hint": "forged"},
-    {"resource": "https://nobody.example.org"},
-    {"state": ["one", "two"]},
-    {"nonce": "\x00"},
-)
-
-
 ONCE_ONLY = (
     *("response_type", "response_mode", "scope", "state", "nonce", "prompt", "max_age", "login_hint", "id_token_hint"),
     *("ui_locales", "acr_values", "display", "claims", "code_challenge", "code_challenge_method", "unheard_of"),
