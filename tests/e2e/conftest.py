@@ -23,6 +23,7 @@ from sqlalchemy import Connection, create_engine, select, update
 from auth_server import database
 from auth_server.cli.root import root as program
 from tests.conftest import CACHES
+from tests.e2e.looking import is_at as is_at
 from tests.e2e.looking import marker as marker
 from tests.support import live
 

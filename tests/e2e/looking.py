@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe, AxeResults
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 WIDTHS = (1280, 320)
@@ -42,8 +42,16 @@ CLIPPED = """() => {
 """Returns the elements whose content does not fit into them, or that stick out of the window."""
 
 
+expect.set_options(timeout=30_000)  # milliseconds: a slow machine is no mistake of a page
+
+
+def is_at(page: Page, name: str) -> None:
+    """The browser has come, or comes soon, to the page with this `data-page`."""
+    expect(page.locator("main")).to_have_attribute("data-page", name)
+
+
 def marker(page: Page) -> str:
-    """Return the page's `data-page`."""
+    """Return the page's `data-page` as it is now."""
     return page.locator("main").get_attribute("data-page") or ""
 
 
@@ -59,8 +67,9 @@ def examine(
 
     It is narrow afterwards, so that whoever goes on from it does so in 320 pixels.
     """
-    assert marker(page) == expected
-    assert (page.locator("main .alert-error").count() > 0) == wrong, page.locator("main").inner_text()
+    is_at(page, expected)
+    alerts = expect(page.locator("main .alert-error"))
+    alerts.not_to_have_count(0) if wrong else alerts.to_have_count(0)
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), f"{expected}-{width}"

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import Site, sign_in
 from tests.e2e.looking import IMAGES, examine, violations
@@ -59,10 +59,10 @@ def test_pages_on_the_way_to_a_stronger_sign_in(site: Site, page: Page) -> None:
     demanding = json.loads(site.command(*words, given=json.dumps(metadata)))
     page.goto(site.issuer + "/account")
     sign_in(page, email)
-    assert page.get_by_text("You have 7 days left.").is_visible()
+    expect(page.get_by_text("You have 7 days left.")).to_be_visible()
     examine(page, "account")
     page.goto(authorization_url(site, client_id=demanding["client_id"]))
-    assert page.get_by_text("This app needs a stronger sign-in").is_visible()
+    expect(page.get_by_text("This app needs a stronger sign-in")).to_be_visible()
     examine(page, "account-second-factor")
     page.get_by_role("button", name="Set up an authenticator app").click()
     phone = Authenticator(page.locator("#key").inner_text())
@@ -72,7 +72,7 @@ def test_pages_on_the_way_to_a_stronger_sign_in(site: Site, page: Page) -> None:
     page.get_by_role("button", name="Done").click()
     page.wait_for_url(site.app.address + "/callback**")
     page.goto(site.issuer + "/account")
-    assert page.get_by_text("Administrators need a second factor").count() == 0
+    expect(page.get_by_text("Administrators need a second factor")).to_have_count(0)
 
 
 def test_pictures_of_login_and_consent(site: Site, page: Page) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.e2e.conftest import EMAIL, Site, marker, sign_in
+from tests.e2e.conftest import EMAIL, Site, is_at, sign_in
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sqlite_only]
 
@@ -34,14 +34,14 @@ def test_the_accounts_pages_are_one_line_of_links(
     assert box is not None
     assert box["height"] < 60
     if width == 320:
-        assert tabs.get_by_role("link").count() == 0
+        expect(tabs.get_by_role("link")).to_have_count(0)
         tabs.locator("summary").focus()
         page.keyboard.press("Enter")
-        assert tabs.locator("summary").inner_text() == "Profile"
+        expect(tabs.locator("summary")).to_have_text("Profile", use_inner_text=True)
     assert tabs.get_by_role("link").all_inner_texts()[:2] == ["Overview", "Profile"]
-    assert tabs.locator("[aria-current]:visible").inner_text() == "Profile"
+    expect(tabs.locator("[aria-current]:visible")).to_have_text("Profile", use_inner_text=True)
     tabs.get_by_role("link", name="Apps").click()
-    assert marker(page) == "account-apps"
+    is_at(page, "account-apps")
 
 
 def test_the_look_is_there_before_the_page_is_painted(site: Site, open_browser: Callable[..., BrowserContext]) -> None:

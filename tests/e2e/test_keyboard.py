@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.e2e.conftest import EMAIL, PASSWORD, Site
 from tests.e2e.device import Device, without_autofill
@@ -61,10 +61,10 @@ def test_the_whole_way_of_an_app(site: Site, open_browser: Callable[..., Browser
     page.wait_for_selector("[role=alert]")
     assert focused(page) == "problem"
     tab_to(page, "password")
-    assert page.locator("#password").input_value() == ""
+    expect(page.locator("#password")).to_have_value("")
     page.keyboard.type(PASSWORD)
     use(page, "remember", "Space")
-    assert page.locator("#remember").is_checked()
+    expect(page.locator("#remember")).to_be_checked()
     page.keyboard.press("Enter")
     arrive(page, "consent")
     use(page, "allow", "Space")
@@ -107,8 +107,8 @@ def test_an_account_from_its_beginning_to_its_end(open_site: Site, page: Page) -
     page.keyboard.type("Berlin")
     use(page, "Save")
     arrive(page, "account-profile", "Saved.")
-    assert page.locator("#nickname").input_value() == "Amazing Grace"
-    assert page.locator("#zoneinfo").input_value() == "Europe/Berlin"
+    expect(page.locator("#nickname")).to_have_value("Amazing Grace")
+    expect(page.locator("#zoneinfo")).to_have_value("Europe/Berlin")
     use(page, "dark", "Space")
     page.wait_for_selector("html[data-theme=dark]")
     page.goto(open_site.issuer + "/account")
@@ -122,7 +122,7 @@ def test_an_account_from_its_beginning_to_its_end(open_site: Site, page: Page) -
     fill(page, "code", code_in(letter_to(open_site, other)))
     page.keyboard.press("Enter")
     page.wait_for_selector("#pending", state="detached")
-    assert other in page.locator("main").inner_text()
+    expect(page.locator("main")).to_contain_text(other, use_inner_text=True)
     page.goto(open_site.issuer + "/account/profile")
     use(page, "Delete your account")
     arrive(page, "account-delete")

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.e2e.conftest import EMAIL, App, Site, furnish, make_site
-from tests.e2e.looking import CLIPPED, examine, marker
+from tests.e2e.looking import CLIPPED, examine, is_at
 from tests.e2e.test_stories import authorization_url
 from tests.e2e.walks import WALKS, Walk, the_beginning
 from tests.e2e.walks.steps import sign_in
@@ -140,11 +140,11 @@ def test_the_language_is_chosen_in_the_footer(open_site: Site, open_browser: Cal
     page = open_browser(java_script_enabled=False).new_page()
     page.goto(authorization_url(open_site, prompt="consent", ui_locales="en"))
     page.get_by_role("button", name="Deutsch").click()
-    assert marker(page) == "login"
+    is_at(page, "login")
     assert page.locator("html").get_attribute("lang") == "de"
-    assert page.locator("main h1").inner_text() == "Anmelden"
+    expect(page.locator("main h1")).to_have_text("Anmelden", use_inner_text=True)
     sign_in(page, EMAIL)
-    assert marker(page) == "consent"
+    is_at(page, "consent")
     page.get_by_role("button", name="Erlauben", exact=True).click()
     assert "code" in open_site.app.answers[-1]
     page.goto(open_site.issuer + "/login")

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from auth_server.oauth.waiting import AuthorizationRequestRow
-from tests.e2e.conftest import CHROMIUM, EMAIL, PASSWORD, SWITCHES, Site, marker, sign_in
+from tests.e2e.conftest import CHROMIUM, EMAIL, PASSWORD, SWITCHES, Site, is_at, sign_in
 from tests.e2e.test_stories import authorization_url, last_answer
 from tests.support.authenticator import Authenticator
 
@@ -40,8 +40,8 @@ def open_tabs(site: Site, apps: list[dict[str, Any]]) -> Callable[[BrowserContex
             (uri,) = app["redirect_uris"]
             about = {"client_id": app["client_id"], "redirect_uri": uri, "state": f"of {app['client_name']}"}
             tab.goto(authorization_url(site, prompt="consent", **about))
-            assert marker(tab) == "login"
-            assert f"Continue to {app['client_name']}" in tab.locator("main").inner_text()
+            is_at(tab, "login")
+            expect(tab.locator("main")).to_contain_text(f"Continue to {app['client_name']}", use_inner_text=True)
         return tabs
 
     return opener
@@ -56,7 +56,7 @@ def a_day_later(site: Site) -> Callable[[], None]:
 def arrive(site: Site, tab: Page) -> dict[str, str]:
     """Allow where it is asked; return what the app got."""
     if "/callback" not in tab.url:
-        assert marker(tab) == "consent"
+        is_at(tab, "consent")
         tab.get_by_role("button", name="Allow", exact=True).click()
         tab.wait_for_url(site.app.address + "/callback?**")
     return last_answer(site.app)
@@ -111,7 +111,7 @@ def test_signed_in_elsewhere_a_reload_or_the_form_goes_on(
     assert arrive(site, second)["state"] == "of Photos"
     sign_in(third, EMAIL, "a slip of the fingers")
     assert third.title().startswith("Error: ")
-    assert third.get_by_label("E-mail").input_value() == EMAIL
+    expect(third.get_by_label("E-mail")).to_have_value(EMAIL)
     third.get_by_role("button", name="Continue as").click()
     assert arrive(site, third)["state"] == "of Shop"
     assert arrive(site, first)["state"] == "of Notes"
@@ -144,11 +144,11 @@ def test_a_page_left_open_that_must_ask_again_keeps_the_address(
     """An app that wants a fresh sign-in: the e-mail is there already the second time."""
     page = open_browser(java_script_enabled=java_script_enabled).new_page()
     page.goto(authorization_url(site, state="fresh", prompt="login consent"))
-    assert page.get_by_label("E-mail").input_value() == ""
+    expect(page.get_by_label("E-mail")).to_have_value("")
     a_day_later()
     sign_in(page)
     page.get_by_role("link", name="Start again").click()
-    assert page.get_by_label("E-mail").input_value() == EMAIL
+    expect(page.get_by_label("E-mail")).to_have_value(EMAIL)
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_role("button", name="Sign in", exact=True).click()
     assert arrive(site, page)["state"] == "fresh"
@@ -170,9 +170,9 @@ def test_back_from_the_app_has_a_way_on(
     assert arrive(site, page)["state"] == "once"
     page.go_back()
     assert page.locator("main").get_attribute("data-error") == "flow_expired"
-    assert page.get_by_role("heading", name="Let's start again").is_visible()
+    expect(page.get_by_role("heading", name="Let's start again")).to_be_visible()
     page.go_back()
-    assert marker(page) == "login"
+    is_at(page, "login")
     page.get_by_role("button", name="Continue as").click()
     assert page.locator("main").get_attribute("data-error") == "flow_expired"
     page.get_by_role("link", name="Start again").click()
@@ -196,11 +196,11 @@ def test_blocked_cookies_are_called_that(
     main = page.locator("main")
     assert main.get_attribute("data-error") == "csrf"
     assert page.title().startswith("Your browser blocks cookies")
-    assert page.get_by_role("heading", name="Your browser blocks cookies").is_visible()
-    assert f"Allow cookies for localhost:{site.server.port}" in main.inner_text()
+    expect(page.get_by_role("heading", name="Your browser blocks cookies")).to_be_visible()
+    expect(main).to_contain_text(f"Allow cookies for localhost:{site.server.port}", use_inner_text=True)
     assert "csrf" not in page.locator("body").inner_text().lower()
     page.get_by_role("link", name="Start again").click()
-    assert marker(page) == "login"
+    is_at(page, "login")
     assert context.cookies() == []
     context.close()
 
@@ -220,19 +220,19 @@ def test_recovery_codes_are_kept_as_a_file(
         page.get_by_role("textbox", name="Code").fill(phone.code(steps))
         page.get_by_role("button", name="Switch on").click()
         assert not words or words in page.get_by_role("alert").inner_text()
-    assert marker(page) == "account-codes"
+    is_at(page, "account-codes")
     codes = page.locator("#codes").inner_text().split()
     with page.expect_download() as download:
         page.get_by_role("link", name="Download").click()
     assert download.value.suggested_filename == "recovery-codes.txt"
     assert Path(download.value.path()).read_text(encoding="utf-8").split()[-10:] == codes
     for name in ("Print", "Copy"):
-        assert page.get_by_role("button", name=name).count() == int(java_script_enabled)
+        expect(page.get_by_role("button", name=name)).to_have_count(int(java_script_enabled))
     page.emulate_media(media="print")
-    assert page.locator("#codes").is_visible()
+    expect(page.locator("#codes")).to_be_visible()
     page.emulate_media(media="screen")
     page.get_by_role("button", name="Done").click()
-    assert marker(page) == "account-codes"  # the browser asks for the tick
+    is_at(page, "account-codes")  # the browser asks for the tick
     page.get_by_label("I have saved them").check()
     page.get_by_role("button", name="Done").click()
-    assert marker(page) == "account-security"
+    is_at(page, "account-security")

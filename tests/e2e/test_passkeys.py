@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.e2e.conftest import PASSWORD, Site, marker, sign_in
+from tests.e2e.conftest import PASSWORD, Site, is_at, sign_in
 from tests.e2e.device import Device, without_autofill
 from tests.e2e.test_stories import authorization_url, last_answer
 from tests.e2e.walks.steps import without_password
@@ -62,7 +62,7 @@ def test_a_passkey_is_added_and_signs_in_by_the_button(site: Site, page: Page, p
     page.goto(authorization_url(site, prompt="consent", acr_values="aal2"))
     page.get_by_role("button", name=BUTTON).click()
     page.wait_for_selector("main[data-page=consent]")
-    assert person in page.locator("main").inner_text()
+    expect(page.locator("main")).to_contain_text(person, use_inner_text=True)
     page.get_by_role("button", name="Allow", exact=True).click()
     page.wait_for_url(site.app.address + "/callback?**")
     assert "code" in last_answer(site.app)
@@ -72,12 +72,12 @@ def test_a_passkey_is_offered_by_autofill(site: Site, open_browser: Callable[...
     """The request waits from the load on; what the person picks there signs in, with nothing pressed (USR-4)."""
     page = open_browser().new_page()
     device = add_passkey(page, site, person, synced=True)
-    assert "Synced by your password manager" in page.locator("main").inner_text()
+    expect(page.locator("main")).to_contain_text("Synced by your password manager", use_inner_text=True)
     keys = device.leave()
     sign_out(page, site)
     page.goto(site.issuer + "/login?next=/account/apps")
     expect(page.get_by_role("button", name=BUTTON)).to_be_visible()
-    assert marker(page) == "login"
+    is_at(page, "login")
     Device(page).take(keys)
     page.goto(site.issuer + "/login?next=/account/apps")
     page.wait_for_selector("main[data-page=account-apps]")
@@ -129,9 +129,9 @@ def test_cancelling_leaves_the_form_untouched(site: Site, page: Page, person: st
     page.get_by_label("Keep me signed in").check()
     page.get_by_role("button", name=BUTTON).click()
     expect(page.get_by_role("status")).to_have_text("No passkey was used. Nothing was changed.")
-    assert page.get_by_role("alert").count() == 0
-    assert page.get_by_label("E-mail").input_value() == person
-    assert page.get_by_label("Keep me signed in").is_checked()
+    expect(page.get_by_role("alert")).to_have_count(0)
+    expect(page.get_by_label("E-mail")).to_have_value(person)
+    expect(page.get_by_label("Keep me signed in")).to_be_checked()
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_role("button", name="Sign in", exact=True).click()
     page.wait_for_selector("main[data-page=mfa]")
@@ -154,7 +154,7 @@ def test_a_passkey_is_the_second_step_and_the_others_are_near(site: Site, page: 
     sign_out(page, site)
     page.goto(site.issuer + "/account")
     sign_in(page, person)
-    assert page.get_by_role("heading", name="Use your passkey").is_visible()
+    expect(page.get_by_role("heading", name="Use your passkey")).to_be_visible()
     links = page.get_by_role("region", name="Try another way").get_by_role("link")
     assert links.all_inner_texts() == ["Use the authenticator app", "Use a recovery code"]
     links.first.click()
@@ -164,7 +164,7 @@ def test_a_passkey_is_the_second_step_and_the_others_are_near(site: Site, page: 
     sign_out(page, site)
     page.goto(site.issuer + "/account")
     sign_in(page, person)
-    assert page.get_by_role("heading", name="Enter the code of your app").is_visible()
+    expect(page.get_by_role("heading", name="Enter the code of your app")).to_be_visible()
 
 
 def test_passkeys_are_renamed_and_removed(site: Site, page: Page, person: str) -> None:
@@ -174,17 +174,17 @@ def test_passkeys_are_renamed_and_removed(site: Site, page: Page, person: str) -
     page.get_by_role("link", name="Rename Chrome on Linux").click()
     page.get_by_label("Name").fill("My laptop")
     page.get_by_role("button", name="Rename").click()
-    assert page.get_by_role("heading", name="My laptop").is_visible()
+    expect(page.get_by_role("heading", name="My laptop")).to_be_visible()
     page.get_by_role("link", name="Add another passkey").click()
     page.get_by_role("button", name="Create a passkey").click()
     expect(page.get_by_role("status")).to_have_text("There is a passkey for this account here already.")
     page.get_by_role("link", name="Cancel").click()
     page.get_by_role("link", name="Remove My laptop").click()
-    assert marker(page) == "account-confirm"
-    assert "Your recovery codes stop working." in page.locator("main").inner_text()
+    is_at(page, "account-confirm")
+    expect(page.locator("main")).to_contain_text("Your recovery codes stop working.", use_inner_text=True)
     page.get_by_role("button", name="Remove").click()
     page.wait_for_selector("main[data-page=account-security]")
-    assert page.get_by_role("heading", name="My laptop").count() == 0
+    expect(page.get_by_role("heading", name="My laptop")).to_have_count(0)
     sign_out(page, site)
     page.goto(site.issuer + "/login")
     page.get_by_role("button", name=BUTTON).click()
@@ -213,20 +213,20 @@ def test_without_javascript_nothing_is_dead(
     add_passkey(with_script, site, person)
     page = open_browser(java_script_enabled=False).new_page()
     page.goto(site.issuer + "/account/security/passkeys/add")
-    assert page.get_by_role("button", name=re.compile("passkey")).count() == 0
+    expect(page.get_by_role("button", name=re.compile("passkey"))).to_have_count(0)
     sign_in(page, person)
-    assert marker(page) == "mfa"
-    assert page.locator("main").get_by_role("button").count() == 0
-    assert "This browser cannot use passkeys here" in page.locator("main").inner_text()
+    is_at(page, "mfa")
+    expect(page.locator("main").get_by_role("button")).to_have_count(0)
+    expect(page.locator("main")).to_contain_text("This browser cannot use passkeys here", use_inner_text=True)
     page.get_by_role("link", name="Use a recovery code").click()
-    assert page.get_by_role("textbox", name="Recovery code").is_visible()
-    assert page.get_by_role("button", name="Continue").is_visible()
+    expect(page.get_by_role("textbox", name="Recovery code")).to_be_visible()
+    expect(page.get_by_role("button", name="Continue")).to_be_visible()
     other = site.person(f"plain-{person}")
     page.goto(site.issuer + "/account/security/passkeys/add")
     sign_in(page, other)
-    assert marker(page) == "account-passkey"
-    assert page.locator("main").get_by_role("button").count() == 0
-    assert "This browser cannot make passkeys here" in page.locator("main").inner_text()
+    is_at(page, "account-passkey")
+    expect(page.locator("main").get_by_role("button")).to_have_count(0)
+    expect(page.locator("main")).to_contain_text("This browser cannot make passkeys here", use_inner_text=True)
 
 
 def test_the_last_way_in_stays(site: Site, page: Page, person: str) -> None:
@@ -235,7 +235,7 @@ def test_the_last_way_in_stays(site: Site, page: Page, person: str) -> None:
     add_passkey(page, site, person)
     without_password(site, person)
     page.get_by_role("link", name="Remove Chrome on Linux").click()
-    assert marker(page) == "account-passkey-stays"
-    assert "the only way into your account" in page.locator("main").inner_text()
+    is_at(page, "account-passkey-stays")
+    expect(page.locator("main")).to_contain_text("the only way into your account", use_inner_text=True)
     page.get_by_role("link", name="Add another passkey").click()
-    assert marker(page) == "account-passkey"
+    is_at(page, "account-passkey")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.e2e.conftest import Site, sign_in
 from tests.e2e.letters import code_in, letter_to, link_to
@@ -19,13 +19,13 @@ def ask(page: Page, site: Site, email: str) -> None:
     page.get_by_role("link", name="Forgot your password?").click()
     page.get_by_label("E-mail").fill(email)
     page.get_by_role("button", name="Send the mail").click()
-    assert page.get_by_text("a mail is on its way").is_visible()
+    expect(page.get_by_text("a mail is on its way")).to_be_visible()
 
 
 def set_new(page: Page) -> None:
     page.get_by_label("New password", exact=True).fill(NEW)
     page.get_by_role("button", name="Set password").click()
-    assert page.get_by_role("heading", name="Your password is set").is_visible()
+    expect(page.get_by_role("heading", name="Your password is set")).to_be_visible()
     page.get_by_role("link", name="Sign in").click()
 
 
@@ -46,7 +46,7 @@ def test_a_forgotten_password(
         page.goto(link_to(site, email, "/recover/reset"))
     set_new(page)
     sign_in(page, email, NEW)
-    assert page.get_by_role("heading", name="Your account", exact=True).is_visible()
+    expect(page.get_by_role("heading", name="Your account", exact=True)).to_be_visible()
 
 
 @pytest.mark.parametrize("with_script", [True, False], ids=["script", "no-script"])
@@ -62,4 +62,4 @@ def test_this_was_not_me(site: Site, open_browser: Callable[..., BrowserContext]
     page.get_by_role("button", name="Lock everybody out").click()
     set_new(page)
     sign_in(page, email, NEW)
-    assert page.get_by_role("heading", name="Your account", exact=True).is_visible()
+    expect(page.get_by_role("heading", name="Your account", exact=True)).to_be_visible()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.e2e.conftest import PASSWORD, Site, marker, sign_in
+from tests.e2e.conftest import PASSWORD, Site, is_at, sign_in
 from tests.e2e.device import Device, without_autofill
 from tests.e2e.letters import code_in, letter_to, link_to
 from tests.e2e.test_stories import authorization_url, last_answer
@@ -30,15 +30,15 @@ def test_somebody_without_an_account_comes_from_an_app_and_goes_back_to_it(
     page = open_browser(java_script_enabled=with_script).new_page()
     page.goto(authorization_url(open_site, state=email))
     page.get_by_role("link", name="Create an account").click()
-    assert marker(page) == "signup"
+    is_at(page, "signup")
     ask(page, email)
-    assert marker(page) == "signup-sent"
+    is_at(page, "signup-sent")
     page.get_by_role("textbox", name="Code").fill(code_in(letter_to(open_site, email)))
     page.get_by_role("button", name="Continue").click()
-    assert marker(page) == "signup-finish"
+    is_at(page, "signup-finish")
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_role("button", name="Create account").click()
-    assert marker(page) == "consent"
+    is_at(page, "consent")
     page.get_by_role("button", name="Allow", exact=True).click()
     page.wait_for_url(open_site.app.address + "/callback?**")
     assert last_answer(open_site.app)["state"] == email
@@ -52,14 +52,14 @@ def test_the_letter_is_opened_on_another_device(open_site: Site, open_browser: C
     ask(desk, email)
     url = link_to(open_site, email, "/signup/finish")
     scanner.goto(url)
-    assert marker(scanner) == "signup-finish"
+    is_at(scanner, "signup-finish")
     phone.goto(url)
     phone.get_by_label("Password", exact=True).fill(PASSWORD)
     phone.keyboard.press("Enter")
     phone.wait_for_url(open_site.issuer + "/account")
     desk.goto(open_site.issuer + "/account")
     sign_in(desk, email)
-    assert marker(desk) == "account"
+    is_at(desk, "account")
 
 
 def test_an_account_is_opened_with_a_passkey(open_site: Site, page: Page) -> None:
@@ -81,18 +81,18 @@ def test_an_account_is_opened_with_a_passkey(open_site: Site, page: Page) -> Non
     page.wait_for_url(open_site.app.address + "/callback?**")
     assert last_answer(open_site.app)["state"] == email
     page.goto(open_site.issuer + "/account/security")
-    assert "This account has no password." in page.locator("main").inner_text()
+    expect(page.locator("main")).to_contain_text("This account has no password.", use_inner_text=True)
     page.context.clear_cookies()
     page.goto(open_site.issuer + "/login")
     page.get_by_role("button", name="Sign in with a passkey").click()
     page.wait_for_selector("main[data-page=account]")
-    assert email in page.locator("main").inner_text()
+    expect(page.locator("main")).to_contain_text(email, use_inner_text=True)
 
 
 def test_where_nobody_may_sign_up_no_link_leads_there(site: Site, page: Page) -> None:
     """The login page names no way to an account, and the address of one says whom to ask."""
     page.goto(site.issuer + "/login")
-    assert page.get_by_role("link", name="Create an account").count() == 0
+    expect(page.get_by_role("link", name="Create an account")).to_have_count(0)
     page.goto(site.issuer + "/signup")
-    assert "Accounts are made by the administrator here." in page.locator("main").inner_text()
-    assert page.locator("main form").count() == 0
+    expect(page.locator("main")).to_contain_text("Accounts are made by the administrator here.", use_inner_text=True)
+    expect(page.locator("main form")).to_have_count(0)

@@ -12,9 +12,9 @@ from urllib.parse import urlencode
 import httpx2
 import pytest
 from authlib.integrations.httpx_client import OAuth2Client
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.e2e.conftest import EMAIL, PASSWORD, App, Site, marker, sign_in
+from tests.e2e.conftest import EMAIL, PASSWORD, App, Site, is_at, sign_in
 from tests.support.rp import challenge_of, payload
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sqlite_only]
@@ -43,8 +43,8 @@ def last_answer(app: App) -> dict[str, str]:
 def test_the_set_up_link_makes_the_first_administrator(new_site: Site, page: Page) -> None:
     """Every page leads to the set-up; the link's form ends signed in; afterwards there is no set-up (OP-1)."""
     page.goto(new_site.issuer + "/")
-    assert marker(page) == "setup"
-    assert page.get_by_label("Password").count() == 0
+    is_at(page, "setup")
+    expect(page.get_by_label("Password")).to_have_count(0)
     link = json.loads(new_site.command("setup-link", "--json"))["url"]
     page.goto(link)
     page.get_by_label("E-mail").fill(EMAIL)
@@ -52,12 +52,12 @@ def test_the_set_up_link_makes_the_first_administrator(new_site: Site, page: Pag
     page.get_by_label("Password", exact=True).fill("short")
     page.get_by_role("button", name=re.compile("Create|Set up")).click()
     assert page.title().startswith("Error: ")
-    assert page.get_by_label("E-mail").input_value() == EMAIL
+    expect(page.get_by_label("E-mail")).to_have_value(EMAIL)
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_role("button", name=re.compile("Create|Set up")).click()
-    assert marker(page) == "account"
+    is_at(page, "account")
     page.goto(link)
-    assert marker(page) == "error"
+    is_at(page, "error")
 
 
 def test_a_stock_client_signs_a_person_in(site: Site, page: Page) -> None:
@@ -74,9 +74,9 @@ def test_a_stock_client_signs_a_person_in(site: Site, page: Page) -> None:
         metadata["authorization_endpoint"], code_verifier=VERIFIER, nonce="n", prompt="consent"
     )
     page.goto(url)
-    assert "Acme Notes" in page.locator("main").inner_text()
+    expect(page.locator("main")).to_contain_text("Acme Notes", use_inner_text=True)
     sign_in(page)
-    assert marker(page) == "consent"
+    is_at(page, "consent")
     text = page.locator("main").inner_text()
     assert EMAIL in text
     assert f"localhost:{site.app.server_port}" in text
@@ -104,7 +104,7 @@ def test_everything_works_without_javascript(
     page = open_browser(java_script_enabled=with_script).new_page()
     page.goto(authorization_url(site, prompt="consent", response_mode="form_post", state="posted"))
     sign_in(page)
-    assert marker(page) == "consent"
+    is_at(page, "consent")
     page.get_by_role("button", name="Allow", exact=True).click()
     if not with_script:
         page.get_by_role("button", name="Continue").click()
@@ -112,9 +112,9 @@ def test_everything_works_without_javascript(
     assert last_answer(site.app)["state"] == "posted"
     page.goto(site.issuer + "/logout")
     page.get_by_role("button", name="Sign out").click()
-    assert marker(page) == "signed-out"
+    is_at(page, "signed-out")
     page.goto(site.issuer + "/account")
-    assert marker(page) == "login"
+    is_at(page, "login")
 
 
 def test_deny_goes_back_cleanly_and_enter_never_grants(site: Site, page: Page) -> None:
@@ -136,7 +136,7 @@ def test_another_account_can_be_chosen(site: Site, page: Page) -> None:
     page.get_by_role("button", name="Allow", exact=True).click()
     page.wait_for_url(site.app.address + "/callback?**")
     page.goto(authorization_url(site, prompt="select_account"))
-    assert marker(page) == "login"
+    is_at(page, "login")
     page.get_by_role("button", name=re.compile("Continue as")).click()
     page.wait_for_url(site.app.address + "/callback?**")
     assert "code" in last_answer(site.app)
@@ -144,23 +144,24 @@ def test_another_account_can_be_chosen(site: Site, page: Page) -> None:
 
 def test_sessions_and_apps_are_seen_and_ended(site: Site, open_browser: Callable[..., BrowserContext]) -> None:
     """Two browsers: one signs the other out; the connected app is disconnected (USR-19, USR-20)."""
+    email = site.person("two-browsers@example.org")
     one, other = open_browser().new_page(), open_browser().new_page()
     for page in (one, other):
         page.goto(site.issuer + "/account")
-        sign_in(page)
-        assert marker(page) == "account"
+        sign_in(page, email)
+        is_at(page, "account")
     one.goto(authorization_url(site, prompt="consent"))
     one.get_by_role("button", name="Allow", exact=True).click()
     one.wait_for_url(site.app.address + "/callback?**")
     one.goto(site.issuer + "/account/sessions")
     one.get_by_role("button", name="Sign out all others").click()
-    assert one.locator("tbody tr").count() == 1
+    expect(one.locator("tbody tr")).to_have_count(1)
     other.goto(site.issuer + "/account")
-    assert marker(other) == "login"
+    is_at(other, "login")
     one.goto(site.issuer + "/account/apps")
-    assert "Acme Notes" in one.locator("main").inner_text()
+    expect(one.locator("main")).to_contain_text("Acme Notes", use_inner_text=True)
     one.get_by_role("button", name=re.compile("^Disconnect")).first.click()
-    assert "Acme Notes" not in one.locator("main").inner_text()
+    expect(one.locator("main")).not_to_contain_text("Acme Notes", use_inner_text=True)
 
 
 def test_a_wrong_link_is_a_page_and_never_a_redirect(site: Site, page: Page) -> None:
@@ -168,7 +169,7 @@ def test_a_wrong_link_is_a_page_and_never_a_redirect(site: Site, page: Page) -> 
     page.goto(authorization_url(site, redirect_uri=site.app.address + "/callback/"))
     assert page.locator("main").get_attribute("data-error") == "redirect_uri_mismatch"
     page.get_by_text("Details for the app's developer").click()
-    assert "only a trailing slash" in page.locator("details").inner_text()
+    expect(page.locator("details")).to_contain_text("only a trailing slash", use_inner_text=True)
     page.goto(authorization_url(site, redirect_uri='"><script>document.title="hacked"</script>'))
     assert page.locator("main").get_attribute("data-error") == "redirect_uri_mismatch"
     assert "hacked" not in page.title()
@@ -188,7 +189,7 @@ def test_pages_are_light(site: Site, page: Page, tmp_path: Path) -> None:
     page.reload()
     page.wait_for_load_state("networkidle")
     page.remove_listener("response", count)
-    assert marker(page) == "login"
+    is_at(page, "login")
     assert len(sizes) <= 4
     assert sum(sizes) <= 30_000
     sizes.clear()
@@ -197,7 +198,7 @@ def test_pages_are_light(site: Site, page: Page, tmp_path: Path) -> None:
     page.on("response", count)
     page.reload()
     page.wait_for_load_state("networkidle")
-    assert marker(page) == "consent"
+    is_at(page, "consent")
     assert len(sizes) <= 4
     assert sum(sizes) <= 30_000
     assert hosts == {f"localhost:{site.server.port}"}

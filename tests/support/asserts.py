@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from flask import Flask
@@ -59,6 +60,14 @@ def events_of(app: Flask, event: str) -> list[Any]:
         db.session.expunge_all()  # the rows stay readable when the session is gone
         db.session.rollback()
         return found
+
+
+def events_come(app: Flask, event: str, count: int) -> None:
+    """Wait for this many rows of one event: another process may write them together, up to a second later."""
+    deadline = time.monotonic() + 30
+    while len(found := events_of(app, event)) < count and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(found) == count
 
 
 _TOUCHED = frozenset({"last_used_at", "last_seen_at"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import PASSWORD, Site
 from tests.e2e.device import Device, without_autofill
@@ -25,7 +25,7 @@ def the_beginning(site: Site, page: Page, email: str, look: Look) -> None:
     look(page, "signup")
     page.goto(site.issuer + "/account/delete")
     sign_in(page, email)
-    assert page.locator("main [name=email]").count() == 0
+    expect(page.locator("main [name=email]")).to_have_count(0)
     look(page, "account-delete")
     page.context.clear_cookies()
     page.goto(site.issuer + "/login")

@@ -114,7 +114,7 @@ def the_own_data(site: Site, page: Page, email: str, look: Look) -> None:
     page.locator("main [name=phone_number]").fill("+44 20 7946 0000")
     page.locator("main [name=zoneinfo]").select_option("Europe/Berlin")
     save(page)
-    assert page.get_by_role("status").count() == 1
+    expect(page.get_by_role("status")).to_have_count(1)
     look(page, "account-profile")
     page.locator("main button[value=dark]").click()
     look(page, "account-profile")
@@ -131,7 +131,7 @@ def the_own_data(site: Site, page: Page, email: str, look: Look) -> None:
     press(page)
     look(page, "login")
     sign_in(page, email)
-    assert page.locator("main [name=email]").input_value() == email
+    expect(page.locator("main [name=email]")).to_have_value(email)
     look(page, "account-delete")
     press(page)
     look(page, "done")
